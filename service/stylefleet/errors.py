@@ -1,0 +1,127 @@
+"""Every failure of Stylefleet, as one tree.
+
+* StylefleetError
+  + PermanentError           the same input fails again: record it, do not retry
+    - ManifestInvalid        the manifest breaks a rule; carries one FieldError for each
+    - PlanInvalid            the manifest is well formed, but what it names cannot be carried out
+    - ImageInvalid           a picture cannot be decoded or breaks a limit
+    - WeightsInvalid         a weights file is absent or is not the pinned one
+    - NotFound               the store has no such object
+    - AccessDenied           the store or the cluster refuses this identity
+    - StoreUnfit             the store lacks a promise that correctness rests on
+    - SettingsInvalid        an environment variable or option has no usable value
+  + TransientError           the same input may succeed later: retry
+    - StoreUnavailable       the object store did not answer, or answered with a fault of its own
+    - ClusterUnavailable     the cluster did not answer, or answered with a fault of its own
+  + PreconditionFailed       a conditional write lost: somebody else wrote first
+
+A message names the place, what was found and what is allowed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """Exit codes of every `stylefleet` process; scripts rely on them, so they never change meaning."""
+
+    OK = 0
+    INTERNAL = 1
+    INVALID = 2
+    """Usage error, or an invalid manifest or picture."""
+    PARTLY_FAILED = 3
+    NOT_FOUND = 4
+    RETRYABLE = 5
+    CANCELLED = 6
+    SHARD_INVALID = 42
+    """A worker met an input that spoils its whole shard; `podFailurePolicy` fails the index at once."""
+
+
+class StylefleetError(Exception):
+    """Base of every failure that Stylefleet raises itself."""
+
+
+class PermanentError(StylefleetError):
+    """The same input fails again: it is recorded and not retried."""
+
+
+class TransientError(StylefleetError):
+    """The same input may succeed later: the caller retries."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FieldError:
+    """One broken rule of a manifest, as a user reads it in `status/NAME.json`."""
+
+    path: str
+    """Where, in the manifest's own words: `spec.styles[0].weight`; empty for the whole document."""
+    message: str
+    """What is wrong, in one sentence."""
+    found: str = ""
+    """What stands there, shortened."""
+    allowed: str = ""
+    """What may stand there."""
+    line: int | None = None
+    """1-based line in the manifest."""
+    column: int | None = None
+    """1-based column in the manifest."""
+
+    def __str__(self) -> str:
+        place = f"line {self.line}, column {self.column}: " if self.line else ""
+        found = f" (found: {self.found})" if self.found else ""
+        allowed = f" (allowed: {self.allowed})" if self.allowed else ""
+        return f"{place}{self.path or 'manifest'}: {self.message}{found}{allowed}"
+
+
+class ManifestInvalid(PermanentError):
+    """The manifest breaks one or more rules; `errors` has one `FieldError` for each."""
+
+    def __init__(self, errors: list[FieldError]) -> None:
+        self.errors = tuple(errors)
+        super().__init__("\n".join(str(e) for e in errors))
+
+
+class PlanInvalid(ManifestInvalid):
+    """The manifest is well formed, but what it names (styles, pictures, buckets) cannot be carried out."""
+
+
+class ImageInvalid(PermanentError):
+    """A picture cannot be decoded or breaks a limit; `reason` is a short word for reports and metrics."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        self.reason = reason
+        super().__init__(message)
+
+
+class WeightsInvalid(PermanentError):
+    """A weights file is absent, or its SHA-256 is not the pinned one."""
+
+
+class NotFound(PermanentError):
+    """The store has no such object or bucket."""
+
+
+class AccessDenied(PermanentError):
+    """The store or the cluster refuses this identity."""
+
+
+class StoreUnfit(PermanentError):
+    """The store lacks a promise that correctness rests on, such as atomic conditional writes."""
+
+
+class SettingsInvalid(PermanentError):
+    """An environment variable or command line option has no usable value."""
+
+
+class PreconditionFailed(StylefleetError):
+    """A conditional write lost: the object exists already, or is not the version that was read."""
+
+
+class StoreUnavailable(TransientError):
+    """The object store did not answer, or answered with a fault of its own."""
+
+
+class ClusterUnavailable(TransientError):
+    """The cluster did not answer, or answered with a fault of its own."""
