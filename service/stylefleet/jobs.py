@@ -1,0 +1,242 @@
+"""Plan -> Job object; Job object -> what it says. Pure; the only module that knows the shape of `batch/v1`.
+
+Job semantics used (KEP-2214, 3329, 3850, 3939): Indexed completion, back-off limit per index, pod failure policy, and
+replacement of a pod only after it has wholly ended, so that no index has two writers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from stylefleet import naming
+from stylefleet.errors import ExitCode
+from stylefleet.plan import Plan
+
+Json = dict[str, Any]
+
+RETRIES_PER_INDEX = 3
+TTL_SECONDS = 6 * 3600
+"""How long a finished Job stays to be looked at; its report is in the bucket by then."""
+GRACE_SECONDS = 30
+USER_ID = 10001
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerTemplate:
+    """What the operator decides about worker pods."""
+
+    image: str
+    namespace: str
+    service_account: str
+    bucket: str
+    s3_endpoint: str | None
+    s3_region: str | None
+    credentials_secret: str | None
+    """Secret with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; None with workload identity."""
+    gpu_resource: str
+    cpu: str
+    memory: str
+    environment: tuple[tuple[str, str], ...]
+    """Further variables for the worker, such as where its weights are."""
+    scratch: str
+    """Size limit of the writable /tmp."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobView:
+    """What a Job says of itself."""
+
+    name: str
+    uid: str
+    owner_name: str
+    """NAME of the manifest it works for."""
+    run: str
+    bucket: str
+    """The service's bucket that it works for."""
+    active: int
+    """Pods that are pending or running."""
+    ready: int
+    """Pods that are at work."""
+    completed: frozenset[int]
+    failed: frozenset[int]
+    finished: Literal["", "Complete", "Failed"]
+    message: str
+    """Why it failed, in the cluster's words."""
+    suspended: bool
+    deleting: bool
+    held: bool
+    """Whether our finalizer still keeps it."""
+
+
+def job_for(plan: Plan, template: WorkerTemplate) -> Json:
+    """The Indexed Job of a run: one completion index a shard."""
+    labels = {
+        naming.LABEL_NAME: plan.name,
+        naming.LABEL_RUN: plan.run,
+        naming.LABEL_BUCKET: template.bucket,
+        naming.LABEL_MANAGED_BY: naming.MANAGED_BY,
+    }
+    queue = {naming.LABEL_QUEUE: plan.queue} if plan.queue else {}
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": naming.job_name(plan.name, plan.run),
+            "namespace": template.namespace,
+            "labels": labels | queue,
+            "finalizers": [naming.FINALIZER],
+        },
+        "spec": {
+            "completionMode": "Indexed",
+            "completions": len(plan.shards),
+            "parallelism": min(plan.parallelism, len(plan.shards)),
+            "backoffLimitPerIndex": RETRIES_PER_INDEX,
+            "maxFailedIndexes": len(plan.shards),
+            "podReplacementPolicy": "Failed",
+            "podFailurePolicy": {
+                "rules": [
+                    {
+                        "action": "FailIndex",
+                        "onExitCodes": {
+                            "containerName": "worker",
+                            "operator": "In",
+                            "values": [int(ExitCode.SHARD_INVALID)],
+                        },
+                    },
+                    # A drained node, a spot notice, a preemption: not the shard's fault, so not counted.
+                    {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+                ]
+            },
+            "ttlSecondsAfterFinished": TTL_SECONDS,
+            "template": {"metadata": {"labels": labels}, "spec": _pod_spec(plan, template)},
+        },
+    }
+
+
+def _pod_spec(plan: Plan, template: WorkerTemplate) -> Json:
+    gpus = {template.gpu_resource: str(plan.gpus)} if plan.gpus else {}
+    environment = {
+        "STYLEFLEET_BUCKET": template.bucket,
+        "STYLEFLEET_NAME": plan.name,
+        "STYLEFLEET_RUN": plan.run,
+        "STYLEFLEET_S3_ENDPOINT": template.s3_endpoint,
+        "AWS_REGION": template.s3_region,
+        "HOME": "/tmp",  # noqa: S108 - the pod's own scratch volume
+        **dict(template.environment),
+    }
+    secret = {"envFrom": [{"secretRef": {"name": template.credentials_secret}}]} if template.credentials_secret else {}
+    return {
+        "restartPolicy": "Never",
+        "serviceAccountName": template.service_account,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": GRACE_SECONDS,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": USER_ID,
+            "runAsGroup": USER_ID,
+            "fsGroup": USER_ID,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "tolerations": [{"key": template.gpu_resource, "operator": "Exists", "effect": "NoSchedule"}] if gpus else [],
+        "containers": [
+            {
+                "name": "worker",
+                "image": template.image,
+                "imagePullPolicy": "IfNotPresent",
+                "args": ["worker"],
+                "env": [
+                    *({"name": k, "value": v} for k, v in environment.items() if v is not None),
+                    {
+                        "name": "STYLEFLEET_ATTEMPT",
+                        "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}},
+                    },
+                ],
+                **secret,
+                "resources": {
+                    "requests": {"cpu": template.cpu, "memory": template.memory, **gpus},
+                    "limits": {"memory": template.memory, **gpus},
+                },
+                "securityContext": {
+                    "allowPrivilegeEscalation": False,
+                    "readOnlyRootFilesystem": True,
+                    "capabilities": {"drop": ["ALL"]},
+                },
+                "terminationMessagePolicy": "FallbackToLogsOnError",
+                "volumeMounts": [{"name": "scratch", "mountPath": "/tmp"}],  # noqa: S108 - see above
+            }
+        ],
+        "volumes": [{"name": "scratch", "emptyDir": {"sizeLimit": template.scratch}}],
+    }
+
+
+def view(job: Mapping[str, Any]) -> JobView:
+    """What a Job object (as JSON from the API) says."""
+    metadata, spec, status = job["metadata"], job["spec"], job.get("status") or {}
+    finished: Literal["", "Complete", "Failed"] = ""
+    message = ""
+    for condition in status.get("conditions") or []:
+        if condition["status"] == "True" and condition["type"] in ("Complete", "Failed"):
+            finished = condition["type"]
+            message = condition.get("message") or condition.get("reason") or ""
+    labels = metadata.get("labels") or {}
+    return JobView(
+        name=metadata["name"],
+        uid=metadata["uid"],
+        owner_name=labels.get(naming.LABEL_NAME, ""),
+        run=labels.get(naming.LABEL_RUN, ""),
+        bucket=labels.get(naming.LABEL_BUCKET, ""),
+        active=status.get("active") or 0,
+        ready=status.get("ready") or 0,
+        completed=parse_indexes(status.get("completedIndexes") or ""),
+        failed=parse_indexes(status.get("failedIndexes") or ""),
+        finished=finished,
+        message=message,
+        suspended=bool(spec.get("suspend")),
+        deleting=bool(metadata.get("deletionTimestamp")),
+        held=naming.FINALIZER in (metadata.get("finalizers") or []),
+    )
+
+
+def parse_indexes(text: str) -> frozenset[int]:
+    """`1,3-5,7` as in `status.completedIndexes`."""
+    indexes: set[int] = set()
+    for part in filter(None, text.split(",")):
+        first, _, last = part.partition("-")
+        indexes.update(range(int(first), int(last or first) + 1))
+    return frozenset(indexes)
+
+
+def format_indexes(indexes: Iterable[int]) -> str:
+    """The inverse of `parse_indexes`: runs of three or more are written as `first-last`, as Kubernetes does."""
+    runs: list[list[int]] = []
+    for index in sorted(indexes):
+        if runs and index == runs[-1][-1] + 1:
+            runs[-1].append(index)
+        else:
+            runs.append([index])
+    return ",".join(f"{r[0]}-{r[-1]}" if len(r) > 2 else ",".join(map(str, r)) for r in runs)
+
+
+def fails_index(job: Mapping[str, Any], exit_code: int) -> bool:
+    """Whether the Job's pod failure policy fails the index at once for this exit code."""
+    rules: Sequence[Mapping[str, Any]] = (job["spec"].get("podFailurePolicy") or {}).get("rules") or []
+    return any(
+        rule["action"] == "FailIndex" and exit_code in rule.get("onExitCodes", {}).get("values", []) for rule in rules
+    )
+
+
+def waiting_reason(pods: Iterable[Mapping[str, Any]]) -> str:
+    """Why the pods (JSON from the API) that are not at work wait, in the cluster's words; empty where none says."""
+    for pod in pods:
+        status = pod.get("status") or {}
+        for container in status.get("containerStatuses") or []:
+            waiting = (container.get("state") or {}).get("waiting") or {}
+            if waiting.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
+                return f"{waiting['reason']}: {waiting.get('message', '')}".rstrip(": ")
+        for condition in status.get("conditions") or []:
+            if condition["type"] == "PodScheduled" and condition["status"] == "False":
+                return f"{condition.get('reason', 'Unscheduled')}: {condition.get('message', '')}".rstrip(": ")
+    return ""

@@ -1,0 +1,170 @@
+"""Every object key, Job name, label and URI rule in one place.
+
+jobs/NAME.yaml                                     the user's manifest (.yaml, .yml or .json)
+jobs/NAME.cancel                                   put by the user: stop that run
+status/NAME.json                                   phase, errors, progress of the newest run
+runs/NAME/RUN/plan.json                            write-once, put last: a run is planned when it exists
+runs/NAME/RUN/shards/00042-DIGEST.jsonl            write-once: that shard's tasks, one a line; named by content
+runs/NAME/RUN/receipts/00042/ATTEMPT-00007.jsonl   one object a part, never rewritten
+runs/NAME/RUN/report.json                          written when the run ends
+cache/style/DIGEST                                 style targets, content-addressed, shared by all runs
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+MANIFEST_SUFFIXES = (".yaml", ".yml", ".json")
+CANCEL_SUFFIX = ".cancel"
+INBOX_PREFIX = "jobs/"
+STATUS_PREFIX = "status/"
+RUNS_PREFIX = "runs/"
+CACHE_PREFIX = "cache/"
+OWN_PREFIXES = (INBOX_PREFIX, STATUS_PREFIX, RUNS_PREFIX, CACHE_PREFIX)
+"""Folders of the service's own bucket that no manifest may write to."""
+
+NAME_PATTERN = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+NAME_RULE = "1 to 63 lower-case letters, digits and hyphens; a letter or digit at both ends"
+
+LABEL_RUN = "stylefleet.dev/run"
+LABEL_NAME = "stylefleet.dev/name"
+LABEL_BUCKET = "stylefleet.dev/bucket"
+"""Whose Job it is: two services may share a namespace, and neither must take the other's Jobs for orphans."""
+LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
+MANAGED_BY = "stylefleet"
+LABEL_QUEUE = "kueue.x-k8s.io/queue-name"
+FINALIZER = "stylefleet.dev/report-is-durable"
+"""Keeps a finished Job from vanishing (TTL, a hand) before its report is in the bucket."""
+
+METADATA_TASK = "stylefleet-task"
+METADATA_RECIPE = "stylefleet-recipe"
+
+BUCKET_PATTERN = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_URI_PATTERN = re.compile(rf"s3://(?P<bucket>{BUCKET_PATTERN.pattern})/(?P<key>.*)", re.DOTALL)
+_KEY_BYTES_MAX = 1024
+_CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
+_ODD_SEGMENT = re.compile(r"(?:\A|/)(?:\.{0,2}/|\.{1,2}\Z)")
+
+
+class Ref(NamedTuple):
+    """Where an object is: bucket and key. Printed as `s3://bucket/key`."""
+
+    bucket: str
+    key: str
+
+    def __str__(self) -> str:
+        return f"s3://{self.bucket}/{self.key}"
+
+
+def parse_uri(uri: str) -> Ref:
+    """The Ref of `s3://bucket/key`; the key may be a prefix, also an empty one.
+
+    Raises ValueError with the rule that is broken. Keys are taken literally: no percent decoding, no query.
+    """
+    match = _URI_PATTERN.fullmatch(uri)
+    if match is None:
+        raise ValueError("not of the form s3://bucket/key")
+    ref = Ref(match["bucket"], match["key"])
+    fault = key_fault(ref.key)
+    if fault:
+        raise ValueError(fault)
+    return ref
+
+
+def key_fault(key: str) -> str:
+    """Why a key cannot be used, although S3 allows it: HTTP clients rewrite such paths. Empty where it can."""
+    if len(key.encode()) > _KEY_BYTES_MAX:
+        return f"the key is longer than {_KEY_BYTES_MAX} bytes"
+    if _CONTROL_CHARACTER.search(key):
+        return "the key has a control character"
+    if _ODD_SEGMENT.search(key):
+        return "the key has an empty, '.' or '..' segment"
+    return ""
+
+
+def is_below(ref: Ref, prefix: Ref) -> bool:
+    """Whether `ref` lies in the folder `prefix`: `s3://b/a-evil` is not below `s3://b/a`."""
+    folder = prefix.key if prefix.key == "" or prefix.key.endswith("/") else prefix.key + "/"
+    return ref.bucket == prefix.bucket and (ref.key + "/").startswith(folder)
+
+
+def manifest_name(key: str) -> str | None:
+    """NAME of an inbox key `jobs/NAME.yaml`; None where the key is no manifest (a folder, a marker)."""
+    file_name = key.removeprefix(INBOX_PREFIX)
+    for suffix in MANIFEST_SUFFIXES:
+        if file_name.endswith(suffix) and "/" not in file_name and file_name != suffix:
+            return file_name.removesuffix(suffix)
+    return None
+
+
+def cancel_key(name: str) -> str:
+    return f"{INBOX_PREFIX}{name}{CANCEL_SUFFIX}"
+
+
+def status_key(name: str) -> str:
+    return f"{STATUS_PREFIX}{name}.json"
+
+
+def run_id(name: str, manifest: bytes, submitted_at: datetime) -> str:
+    """Identity of one submission: the same bytes put again are a new run (which skips what is done).
+
+    `submitted_at` is the store's LastModified, whole seconds: the finest that every store gives in both LIST and GET.
+    """
+    stamp = submitted_at.astimezone(UTC).replace(microsecond=0).isoformat()
+    return hashlib.sha256(b"\0".join([name.encode(), stamp.encode(), manifest])).hexdigest()[:16]
+
+
+def run_prefix(name: str, run: str) -> str:
+    return f"{RUNS_PREFIX}{name}/{run}/"
+
+
+def plan_key(name: str, run: str) -> str:
+    return f"{run_prefix(name, run)}plan.json"
+
+
+def shard_key(name: str, run: str, shard: int, digest: str) -> str:
+    return f"{run_prefix(name, run)}shards/{shard:05d}-{digest[:12]}.jsonl"
+
+
+def receipts_prefix(name: str, run: str) -> str:
+    return f"{run_prefix(name, run)}receipts/"
+
+
+def shard_receipts_prefix(name: str, run: str, shard: int) -> str:
+    return f"{receipts_prefix(name, run)}{shard:05d}/"
+
+
+def receipts_key(name: str, run: str, shard: int, attempt: str, part: int) -> str:
+    return f"{shard_receipts_prefix(name, run, shard)}{attempt}-{part:05d}.jsonl"
+
+
+def report_key(name: str, run: str) -> str:
+    return f"{run_prefix(name, run)}report.json"
+
+
+def style_cache_key(digest: str) -> str:
+    return f"{CACHE_PREFIX}style/{digest}"
+
+
+def job_name(name: str, run: str) -> str:
+    """A Job name of at most 57 characters, so that `NAME-INDEX` (a pod's host name) stays within 63.
+
+    The run identity holds the whole name, so two long names that share their first 36 characters do not collide.
+    """
+    return f"sf-{name[:36].rstrip('-')}-{run}"
+
+
+_IMAGE_SUFFIXES_BY_FORMAT = {"jpeg": (".jpg", ".jpeg"), "png": (".png",), "webp": (".webp",)}
+
+
+def output_path(relative: str, image_format: str) -> str:
+    """Where below the output prefix the result of `relative` goes: its own path, so nothing is renamed needlessly.
+
+    A suffix of another format is kept and the right one appended (`a.png` -> `a.png.jpg`), so that `a.png` and
+    `a.jpg` do not meet in one result.
+    """
+    suffixes = _IMAGE_SUFFIXES_BY_FORMAT[image_format]
+    return relative if relative.lower().endswith(suffixes) else relative + suffixes[0]

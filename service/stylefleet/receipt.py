@@ -1,0 +1,88 @@
+"""The receipt: the durable word that a task ended. Written after the result, in parts of a few lines each."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields
+from datetime import datetime
+from typing import Any, Literal, get_args
+
+Outcome = Literal["done", "failed"]
+OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
+
+Stage = Literal["fetch", "decode", "style_target", "optimize", "encode", "store"]
+STAGES: tuple[Stage, ...] = get_args(Stage)
+"""The timed parts of a task, in order."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineFacts:
+    """What computed a result, so that no fallback is ever silent."""
+
+    backbone: str
+    weights_sha256: str
+    precision: str
+    precision_reason: str
+    device: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Receipt:
+    """How one task ended."""
+
+    task_id: str
+    outcome: Outcome
+    reason: str
+    """Empty where done; else one short word for reports and metrics, such as `undecodable`."""
+    message: str
+    """Empty where done; else the sentence for the user."""
+    content: str
+    """URI of the content picture."""
+    result: str
+    """URI of the result; empty where failed."""
+    result_etag: str
+    width_px: int
+    """Of the result; 0 where failed."""
+    height_px: int
+    batch: int
+    """Pictures that were optimized at once with this one, itself included; 0 where failed."""
+    iterations: int
+    """Optimizer steps over all scales."""
+    loss: float | None
+    """The objective at the end; None where failed."""
+    stage_seconds: dict[Stage, float]
+    """Seconds of each stage; what a batch shares is divided among its members, so that sums are wall time."""
+    attempt: str
+    """Which execution of the shard: the pod's name."""
+    shard: int
+    finished_at: datetime
+    engine: EngineFacts | None
+    """None where no engine was needed to see the failure."""
+
+
+def to_lines(receipts: list[Receipt]) -> bytes:
+    """JSON Lines, one receipt each."""
+    lines = []
+    for receipt in receipts:
+        data = asdict(receipt) | {"finished_at": receipt.finished_at.isoformat()}
+        data["stage_seconds"] = {k: round(v, 4) for k, v in receipt.stage_seconds.items()}
+        lines.append(json.dumps(data, ensure_ascii=False) + "\n")
+    return "".join(lines).encode()
+
+
+_NAMES = {f.name for f in fields(Receipt)}
+_ENGINE_NAMES = {f.name for f in fields(EngineFacts)}
+
+
+def from_lines(data: bytes) -> list[Receipt]:
+    """The inverse of `to_lines`; unknown fields of a newer version are left out."""
+    # Lines of bytes, not of text: str.splitlines() also breaks at U+2028 and its like, which a key may hold.
+    return [_from_json(json.loads(line)) for line in data.splitlines()]
+
+
+def _from_json(data: dict[str, Any]) -> Receipt:
+    known = {k: v for k, v in data.items() if k in _NAMES}
+    known["finished_at"] = datetime.fromisoformat(known["finished_at"])
+    if known["engine"] is not None:
+        known["engine"] = EngineFacts(**{k: v for k, v in known["engine"].items() if k in _ENGINE_NAMES})
+    return Receipt(**known)

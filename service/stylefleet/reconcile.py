@@ -1,0 +1,107 @@
+"""The decision: what to do about one run, given what is observed. Pure; no clock, no network.
+
+Truth about work is receipts plus the Job's completed and failed indexes; pods and events are never truth.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from stylefleet.jobs import JobView
+from stylefleet.plan import Plan
+from stylefleet.status import Phase
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observed:
+    """What is seen of a run. The Job is read before the receipts, so that a finished Job's receipts are all here."""
+
+    job: JobView | None
+    done: int
+    """Tasks with a result, from this run's receipts."""
+    failed: int
+    """Tasks whose receipt says failed."""
+    ended_by_shard: dict[int, int] = field(default_factory=dict)
+    """Tasks with a receipt, by shard."""
+    cancelled: bool = False
+    """The user asked to stop."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CreateJob:
+    """Post the run's Job."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeleteJob:
+    """Stop the run's workers and remove its Job."""
+
+    job: JobView
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReleaseJob:
+    """Let the cluster clean the Job up."""
+
+    job: JobView
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finish:
+    """Write the report, then the final status."""
+
+    phase: Phase
+    message: str
+    missing_by_shard: dict[int, int] = field(default_factory=dict)
+    """Tasks that will never have a receipt, by shard."""
+
+
+Action = CreateJob | DeleteJob | ReleaseJob | Finish
+
+
+def reconcile(plan: Plan, observed: Observed) -> list[Action]:
+    """The next actions, in order; empty where there is nothing to do but wait."""
+    job = observed.job
+    if observed.cancelled:
+        # The report comes last: a worker that is being stopped may still write receipts.
+        return [DeleteJob(job=job)] if job else [_finish_cancelled(plan, observed)]
+    if observed.done + observed.failed >= plan.tasks:
+        release: list[Action] = [ReleaseJob(job=job)] if job else []
+        return [_finish(plan, observed, {}), *release]
+    if job is None:
+        # Never made, deleted by hand, or cleaned up: a new one does only what has no receipt.
+        return [CreateJob()]
+    if job.finished:
+        # Also where it is being deleted (TTL ran out while no controller was there): our finalizer kept it for this.
+        return [_finish(plan, observed, missing_by_shard(plan, observed)), ReleaseJob(job=job)]
+    if job.deleting:
+        return [ReleaseJob(job=job)]
+    return []
+
+
+def missing_by_shard(plan: Plan, observed: Observed) -> dict[int, int]:
+    """Tasks without receipt, by shard."""
+    missing = {s.index: s.tasks - observed.ended_by_shard.get(s.index, 0) for s in plan.shards}
+    return {shard: tasks for shard, tasks in missing.items() if tasks > 0}
+
+
+def _finish(plan: Plan, observed: Observed, missing: dict[int, int]) -> Finish:
+    failed = observed.failed + sum(missing.values())
+    good = observed.done + plan.skipped
+    if failed == 0:
+        skipped = f" ({plan.skipped} were already there)" if plan.skipped else ""
+        return Finish(phase=Phase.SUCCEEDED, message=f"all {plan.pictures} pictures have a result{skipped}")
+    message = f"{failed} of {plan.pictures} pictures failed"
+    if missing:
+        cause = observed.job.message if observed.job else ""
+        message += f", {sum(missing.values())} of them because their shard did ({cause or 'see the worker logs'})"
+    phase = Phase.PARTIALLY_SUCCEEDED if good else Phase.FAILED
+    return Finish(phase=phase, message=message, missing_by_shard=missing)
+
+
+def _finish_cancelled(plan: Plan, observed: Observed) -> Finish:
+    kept = observed.done + plan.skipped
+    return Finish(
+        phase=Phase.CANCELLED,
+        message=f"cancelled by its .cancel marker; {kept} of {plan.pictures} pictures have a result",
+    )

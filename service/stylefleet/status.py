@@ -1,0 +1,180 @@
+"""`status/NAME.json` and `report.json`: what a user reads. Pure: facts in, documents out."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from stylefleet import naming
+from stylefleet.errors import FieldError
+from stylefleet.plan import Plan
+from stylefleet.receipt import STAGES
+from stylefleet.tally import Tally
+
+
+class Phase(StrEnum):
+    """Where a run is. The last five are final."""
+
+    PENDING = "Pending"
+    RUNNING = "Running"
+    REJECTED = "Rejected"
+    SUCCEEDED = "Succeeded"
+    PARTIALLY_SUCCEEDED = "PartiallySucceeded"
+    FAILED = "Failed"
+    CANCELLED = "Cancelled"
+
+    @property
+    def final(self) -> bool:
+        return self not in (Phase.PENDING, Phase.RUNNING)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """State of the newest run of one name."""
+
+    name: str
+    run: str
+    """Identity of the submission that this speaks of."""
+    phase: Phase
+    reason: str = ""
+    """One word for machines."""
+    message: str = ""
+    """One sentence for people."""
+    errors: tuple[FieldError, ...] = ()
+    """Where rejected: one for each broken rule."""
+    pictures: int = 0
+    skipped: int = 0
+    done: int = 0
+    failed: int = 0
+    waiting_because: str = ""
+    """Why no worker is at work, in words; empty where one is."""
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    updated_at: datetime | None = None
+    eta_seconds: float | None = None
+    """Predicted seconds until the end, from the pace so far."""
+    output_prefix: str = ""
+    report: str = ""
+    """URI of the report; empty before the end."""
+
+    @property
+    def pending(self) -> int:
+        return self.pictures - self.skipped - self.done - self.failed
+
+    def same_as(self, other: Status | None) -> bool:
+        """Whether nothing but the time of writing and the estimate changed."""
+        return other is not None and self._news() == other._news()
+
+    def _news(self) -> Status:
+        started_at = self.started_at.replace(microsecond=0) if self.started_at else None
+        finished_at = self.finished_at.replace(microsecond=0) if self.finished_at else None
+        return replace(self, updated_at=None, eta_seconds=None, started_at=started_at, finished_at=finished_at)
+
+
+def _time(value: datetime | None) -> str | None:
+    return value.isoformat(timespec="seconds") if value else None
+
+
+def to_json(status: Status) -> bytes:
+    document = {
+        "name": status.name,
+        "run": status.run,
+        "phase": status.phase.value,
+        "reason": status.reason,
+        "message": status.message,
+        "errors": [vars(e) for e in status.errors],
+        "progress": {
+            "pictures": status.pictures,
+            "skipped": status.skipped,
+            "done": status.done,
+            "failed": status.failed,
+            "pending": status.pending,
+        },
+        "waitingBecause": status.waiting_because,
+        "startedAt": _time(status.started_at),
+        "finishedAt": _time(status.finished_at),
+        "updatedAt": _time(status.updated_at),
+        "etaSeconds": None if status.eta_seconds is None else round(status.eta_seconds),
+        "outputPrefix": status.output_prefix,
+        "report": status.report,
+    }
+    return _dump(document)
+
+
+def from_json(data: bytes) -> Status:
+    """The inverse of `to_json`; raises KeyError, TypeError or ValueError on another shape."""
+    d: dict[str, Any] = json.loads(data)
+    times = {
+        name: datetime.fromisoformat(d[key]) if d[key] else None
+        for name, key in (("started_at", "startedAt"), ("finished_at", "finishedAt"), ("updated_at", "updatedAt"))
+    }
+    return Status(
+        name=d["name"],
+        run=d["run"],
+        phase=Phase(d["phase"]),
+        reason=d["reason"],
+        message=d["message"],
+        errors=tuple(FieldError(**e) for e in d["errors"]),
+        pictures=d["progress"]["pictures"],
+        skipped=d["progress"]["skipped"],
+        done=d["progress"]["done"],
+        failed=d["progress"]["failed"],
+        waiting_because=d["waitingBecause"],
+        eta_seconds=d["etaSeconds"],
+        output_prefix=d["outputPrefix"],
+        report=d["report"],
+        **times,
+    )
+
+
+def eta_seconds(*, ended: int, pending: int, seconds_per_task: float, started_at: datetime, now: datetime) -> float:
+    """Seconds until the end: from the pace so far, and before the first picture ended from the prediction
+    `seconds_per_task` (of the whole fleet: a worker's divided by the workers)."""
+    elapsed = (now - started_at).total_seconds()
+    if ended == 0:
+        return max(0.0, seconds_per_task * pending - elapsed)
+    return max(0.0, elapsed / ended * pending)
+
+
+def report_json(
+    plan: Plan, tally: Tally, *, phase: Phase, message: str, missing_by_shard: dict[int, int], finished_at: datetime
+) -> bytes:
+    """The report of a run that ended. `missing_by_shard` are tasks without receipt, by the index that failed."""
+    seconds = {stage: round(tally.stage_seconds[stage], 3) for stage in STAGES}
+    total = sum(seconds.values())
+    document = {
+        "name": plan.name,
+        "run": plan.run,
+        "phase": phase.value,
+        "message": message,
+        "manifestDigest": plan.manifest_digest,
+        "recipeDigest": plan.recipe.digest,
+        "outputPrefix": str(plan.output_prefix),
+        "plannedAt": _time(plan.planned_at),
+        "finishedAt": _time(finished_at),
+        "totals": {
+            "pictures": plan.pictures,
+            "skipped": plan.skipped,
+            "done": tally.done,
+            "failed": tally.failed + sum(missing_by_shard.values()),
+        },
+        "failuresByReason": dict(tally.failed_by_reason)
+        | ({"shard_failed": sum(missing_by_shard.values())} if missing_by_shard else {}),
+        "failures": [
+            {"content": r.content, "reason": r.reason, "message": r.message, "attempt": r.attempt}
+            for r in tally.failures
+        ],
+        "unfinishedShards": [{"shard": s, "pictures": n} for s, n in sorted(missing_by_shard.items())],
+        "stageSeconds": seconds,
+        "optimizeShare": round(seconds["optimize"] / total, 4) if total else None,
+        "engines": [vars(e) for e in sorted(tally.engines, key=str)],
+        "receipts": f"{naming.receipts_prefix(plan.name, plan.run)}",
+    }
+    return _dump(document)
+
+
+def _dump(document: dict[str, Any]) -> bytes:
+    return (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
