@@ -1,0 +1,36 @@
+"""The cluster as Stylefleet sees it: somewhere that carries out Indexed Jobs. Two real ones obey one contract:
+`KubernetesCluster` and `LocalCluster` (processes on this machine).
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from stylefleet.jobs import JobView, Json
+
+
+class Cluster(Protocol):
+    """Indexed Jobs of one namespace.
+
+    Every method may raise AccessDenied (permanent) and ClusterUnavailable (transient).
+    """
+
+    def create_job(self, job: Json) -> None:
+        """Create a Job. A Job of that name for the same run counts as success; PreconditionFailed for another run."""
+        ...
+
+    def list_jobs(self) -> list[JobView]:
+        """All Jobs that Stylefleet made."""
+        ...
+
+    def release_job(self, job: JobView) -> None:
+        """Take our finalizer off, so that the cluster may clean the Job up; no error where that is done."""
+        ...
+
+    def delete_job(self, job: JobView) -> None:
+        """Release and delete this very Job (by uid) and its pods; no error where it is gone."""
+        ...
+
+    def waiting_because(self, job: JobView) -> str:
+        """Why pods of the Job are not at work, in words; empty where nothing holds them up."""
+        ...

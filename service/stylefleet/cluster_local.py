@@ -1,0 +1,239 @@
+"""Indexed Jobs as processes on this machine: the embedded default, with the semantics of Kubernetes.
+
+Completion indexes, retries per index, failed indexes and the exit code that fails an index at once are kept; so is the
+worker's entry point. State is one JSON file a Job, so a controller that was killed finds its Jobs again. The cluster
+advances when it is looked at: no threads, no daemon.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from stylefleet.errors import PreconditionFailed, SettingsInvalid
+from stylefleet.jobs import GRACE_SECONDS, JobView, Json, fails_index, format_indexes, parse_indexes, view
+
+WORKER_COMMAND = (sys.executable, "-m", "stylefleet.cli.main")
+
+
+class LocalCluster:
+    """Jobs in `folder`, at most `slots` processes at a time."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        slots: int = 1,
+        command: Sequence[str] = WORKER_COMMAND,
+        environment: Mapping[str, str] | None = None,
+        look_only: bool = False,
+    ) -> None:
+        """`look_only` lists the Jobs and touches nothing, for a dry run. Raises SettingsInvalid where another
+        controller uses the folder.
+        """
+        self._folder = folder
+        self._slots = slots
+        self._command = tuple(command)
+        self._environment = dict(os.environ if environment is None else environment)
+        self._processes: dict[tuple[str, int], subprocess.Popen[bytes]] = {}
+        self._look_only = look_only
+        self._lock: int | None = None
+        if not look_only:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._lock = _locked(folder / "lock")
+            self._end_leftovers()
+
+    def create_job(self, job: Json) -> None:
+        existing = self._load(job["metadata"]["name"])
+        if existing is not None:
+            if existing["metadata"]["labels"] != job["metadata"]["labels"]:
+                raise PreconditionFailed(f"Job {job['metadata']['name']} exists and belongs to another run")
+            return
+        created_at = datetime.now(UTC).isoformat(timespec="microseconds")
+        metadata = job["metadata"] | {"uid": uuid.uuid4().hex, "creationTimestamp": created_at}
+        local = {"launches": 0, "failures": {}, "pids": {}}
+        self._save(job | {"metadata": metadata, "status": {}, "local": local})
+        self._advance()
+
+    def list_jobs(self) -> list[JobView]:
+        if not self._look_only:
+            self._advance()
+        return [view(job) for job in self._jobs()]
+
+    def release_job(self, job: JobView) -> None:
+        """Nothing cleans up here but us, so a finished Job is removed."""
+        if job.finished:
+            self.delete_job(job)
+
+    def delete_job(self, job: JobView) -> None:
+        current = self._load(job.name)
+        if current is None or current["metadata"]["uid"] != job.uid:
+            return
+        running = [k for k in self._processes if k[0] == job.name]
+        _stop([self._processes.pop(key) for key in running])
+        self._path(job.name).unlink(missing_ok=True)
+        self._advance()
+
+    def waiting_because(self, job: JobView) -> str:
+        busy = sum(1 for name, _ in self._processes if name != job.name)
+        return f"all {self._slots} worker slots of this machine are taken" if busy >= self._slots else ""
+
+    def close(self) -> None:
+        """Stop every worker; what they finished is kept, the rest is done when a controller comes back."""
+        _stop(list(self._processes.values()))
+        # Forgotten, so that their end is not taken for a failure.
+        self._processes.clear()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    # --- the Job controller's part -----------------------------------------------------------------------------
+
+    def _advance(self) -> None:
+        """Collect processes that ended, decide each index, and fill the free slots, oldest Job first."""
+        for job in self._jobs():
+            if view(job).finished:
+                continue
+            self._collect(job)
+            self._launch(job)
+            self._conclude(job)
+            self._save(job)
+
+    def _collect(self, job: Json) -> None:
+        name, status, local = job["metadata"]["name"], job["status"], job["local"]
+        completed = set(parse_indexes(status.get("completedIndexes", "")))
+        failed = set(parse_indexes(status.get("failedIndexes", "")))
+        for (owner, index), process in list(self._processes.items()):
+            exit_code = process.poll()
+            if owner != name or exit_code is None:
+                continue
+            del self._processes[owner, index]
+            del local["pids"][str(index)]
+            if exit_code == 0:
+                completed.add(index)
+                continue
+            failures = local["failures"][str(index)] = local["failures"].get(str(index), 0) + 1
+            if fails_index(job, exit_code) or failures > job["spec"]["backoffLimitPerIndex"]:
+                failed.add(index)
+        status["completedIndexes"] = format_indexes(completed)
+        status["failedIndexes"] = format_indexes(failed)
+
+    def _launch(self, job: Json) -> None:
+        name, spec, status, local = job["metadata"]["name"], job["spec"], job["status"], job["local"]
+        ended = parse_indexes(status["completedIndexes"]) | parse_indexes(status["failedIndexes"])
+        for index in range(spec["completions"]):
+            own = sum(1 for owner, _ in self._processes if owner == name)
+            if own >= spec["parallelism"] or len(self._processes) >= self._slots:
+                break
+            if index in ended or (name, index) in self._processes:
+                continue
+            local["launches"] += 1
+            # With the uid: a Job that is made anew must not take up the names (and receipts) of the one before.
+            attempt = f"{name}-{index}-{job['metadata']['uid'][:6]}-{local['launches']}"
+            process = self._start(job, index, attempt)
+            self._processes[name, index] = process
+            local["pids"][str(index)] = [process.pid, psutil.Process(process.pid).create_time()]
+            # Before anything else can happen: a controller killed now must find this process again.
+            self._save(job)
+        status["active"] = status["ready"] = sum(1 for owner, _ in self._processes if owner == name)
+
+    def _start(self, job: Json, index: int, attempt: str) -> subprocess.Popen[bytes]:
+        container = job["spec"]["template"]["spec"]["containers"][0]
+        own = {e["name"]: e["value"] for e in container["env"] if "value" in e and e["name"] != "HOME"}
+        environment = {
+            **self._environment,
+            **own,
+            "STYLEFLEET_ATTEMPT": attempt,
+            "JOB_COMPLETION_INDEX": str(index),
+        }
+        log_path = self._folder / f"{attempt}.log"
+        with log_path.open("wb") as log:
+            return subprocess.Popen(
+                [*self._command, *container["args"]],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C in the terminal is the controller's to handle
+            )
+
+    def _conclude(self, job: Json) -> None:
+        spec, status = job["spec"], job["status"]
+        completed, failed = parse_indexes(status["completedIndexes"]), parse_indexes(status["failedIndexes"])
+        if len(completed) == spec["completions"]:
+            status["conditions"] = [{"type": "Complete", "status": "True"}]
+        elif len(failed) > spec["maxFailedIndexes"]:
+            message = f"{len(failed)} indexes failed, more than maxFailedIndexes"
+            status["conditions"] = [{"type": "Failed", "status": "True", "message": message}]
+        elif len(completed) + len(failed) == spec["completions"]:
+            message = "Job has failed indexes"
+            status["conditions"] = [{"type": "Failed", "status": "True", "message": message}]
+
+    # --- state ----------------------------------------------------------------------------------------------------
+
+    def _end_leftovers(self) -> None:
+        """Workers of a controller that was killed: their exit codes are lost, so end them; their indexes run again.
+
+        They resume from their receipts, so that costs the pictures in flight only.
+        """
+        for job in self._jobs():
+            for pid, created_at in job["local"]["pids"].values():
+                try:
+                    process = psutil.Process(pid)
+                    if process.create_time() == created_at:
+                        process.kill()
+                        process.wait(GRACE_SECONDS)
+                except psutil.NoSuchProcess:
+                    continue
+            job["local"]["pids"] = {}
+            self._save(job)
+
+    def _jobs(self) -> list[Json]:
+        jobs = [json.loads(path.read_bytes()) for path in self._folder.glob("*.json")]
+        return sorted(jobs, key=lambda job: (job["metadata"].get("creationTimestamp", ""), job["metadata"]["name"]))
+
+    def _path(self, name: str) -> Path:
+        return self._folder / f"{name}.json"
+
+    def _load(self, name: str) -> dict[str, Any] | None:
+        path = self._path(name)
+        return json.loads(path.read_bytes()) if path.exists() else None
+
+    def _save(self, job: Json) -> None:
+        path = self._path(job["metadata"]["name"])
+        partial = path.with_suffix(".partial")
+        partial.write_text(json.dumps(job))
+        partial.replace(path)
+
+
+def _locked(path: Path) -> int:
+    """A file descriptor that holds the lock; the kernel lets it go when this process ends, however it ends."""
+    lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise SettingsInvalid(f"{path.parent}: another controller uses this folder") from None
+    return lock
+
+
+def _stop(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+    """SIGTERM to all, and SIGKILL to those that do not heed it."""
+    for process in processes:
+        process.terminate()
+    for process in processes:
+        try:
+            process.wait(GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()

@@ -1,0 +1,197 @@
+"""Planning against the bucket: list, divide, write once. A crash anywhere leaves a run that is planned anew."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from dataclasses import dataclass
+from datetime import datetime
+
+from stylefleet import naming, pictures, receipt
+from stylefleet.errors import FieldError, ImageInvalid, NotFound, PlanInvalid, PreconditionFailed
+from stylefleet.manifest import Manifest, digest
+from stylefleet.naming import Ref
+from stylefleet.plan import (
+    Plan,
+    ShardEntry,
+    StyleShare,
+    Task,
+    matches,
+    not_yet_done,
+    plan_from_json,
+    plan_to_json,
+    predicted_seconds,
+    shard_bytes,
+    tasks_for,
+    tasks_per_shard,
+)
+from stylefleet.receipt import Receipt
+from stylefleet.store import Listed, Store
+
+STYLE_PIXELS_MAX = 25_000_000
+"""Styles are decoded here to reject a broken one before any GPU is asked for; this bounds the memory for it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pace:
+    """How shards are sized."""
+
+    shard_seconds: float
+    """Predicted work of one shard."""
+    worker_flops: float
+    """Assumed speed of a worker, floating point operations a second."""
+    workers_max: int | None = None
+    """Workers that the cluster can run at a time, where that is known: more shards than these gain nothing."""
+
+
+def load_plan(store: Store, bucket: str, name: str, run: str) -> Plan | None:
+    """The plan of a run; None where it is not planned yet."""
+    try:
+        return plan_from_json(store.get(Ref(bucket, naming.plan_key(name, run))).data)
+    except NotFound:
+        return None
+
+
+def plan_run(
+    store: Store, bucket: str, *, manifest: Manifest, manifest_bytes: bytes, run: str, pace: Pace, now: datetime
+) -> Plan:
+    """Plan a run and write it; raises PlanInvalid where what the manifest names cannot be carried out."""
+    plan, tasks_by_shard = divide(
+        store, bucket, manifest=manifest, manifest_bytes=manifest_bytes, run=run, pace=pace, now=now
+    )
+    for entry, tasks in zip(plan.shards, tasks_by_shard, strict=True):
+        key = naming.shard_key(plan.name, run, entry.index, entry.digest)
+        store.put(Ref(bucket, key), shard_bytes(tasks), content_type="application/jsonl")
+    try:
+        # Last, and only once: a run is planned when this object exists.
+        store.put(
+            Ref(bucket, naming.plan_key(plan.name, run)),
+            plan_to_json(plan),
+            if_absent=True,
+            content_type="application/json",
+        )
+    except PreconditionFailed:
+        first = load_plan(store, bucket, plan.name, run)
+        if first is None:
+            raise
+        return first
+    return plan
+
+
+def divide(
+    store: Store, bucket: str, *, manifest: Manifest, manifest_bytes: bytes, run: str, pace: Pace, now: datetime
+) -> tuple[Plan, list[list[Task]]]:
+    """The plan of a manifest as the bucket is now, and the tasks of each shard; writes nothing."""
+    spec = manifest.spec
+    name = manifest.metadata.name
+    recipe = spec.recipe.to_recipe()
+    styles = pinned_styles(store, manifest)
+    tasks = list(tasks_for(manifest, styles, list_pictures(store, manifest)))
+    if not tasks:
+        raise PlanInvalid([_no_pictures(manifest)])
+    todo = list(not_yet_done(tasks, finished_results(store, bucket, name), list_results(store, manifest)))
+    size = tasks_per_shard(
+        len(todo),
+        seconds_per_task=predicted_seconds(recipe, flops=pace.worker_flops),
+        shard_seconds=pace.shard_seconds,
+        parallelism=min(spec.run.parallelism, pace.workers_max or spec.run.parallelism),
+    )
+    tasks_by_shard = [todo[first : first + size] for first in range(0, len(todo), size)]
+    plan = Plan(
+        name=name,
+        run=run,
+        manifest_digest=digest(manifest_bytes),
+        planned_at=now,
+        styles=styles,
+        recipe=recipe,
+        image_format=spec.output.format,
+        quality=spec.output.quality,
+        output_prefix=naming.parse_uri(spec.output.prefix),
+        pictures=len(tasks),
+        skipped=len(tasks) - len(todo),
+        shards=tuple(
+            ShardEntry(index=i, tasks=len(shard), digest=hashlib.sha256(shard_bytes(shard)).hexdigest())
+            for i, shard in enumerate(tasks_by_shard)
+        ),
+        parallelism=spec.run.parallelism,
+        queue=spec.run.queue,
+        gpus=spec.run.resources.gpu,
+    )
+    return plan, tasks_by_shard
+
+
+def pinned_styles(store: Store, manifest: Manifest) -> tuple[StyleShare, ...]:
+    """The styles with the versions that are there now; raises PlanInvalid naming every style that cannot be used."""
+    errors, shares = [], []
+    for index, style in enumerate(manifest.spec.styles):
+        ref = naming.parse_uri(style.image)
+        try:
+            found = store.get(ref)
+            pictures.decode(found.data, pixels_max=STYLE_PIXELS_MAX)
+        except NotFound as error:
+            errors.append(_style_error(index, str(ref), "the style is not there", str(error)))
+        except ImageInvalid as error:
+            errors.append(_style_error(index, str(ref), "the style is not a usable picture", str(error)))
+        else:
+            shares.append(StyleShare(image=ref, etag=found.etag, weight=style.weight))
+    if errors:
+        raise PlanInvalid(errors)
+    return tuple(shares)
+
+
+def _style_error(index: int, uri: str, message: str, detail: str) -> FieldError:
+    return FieldError(path=f"spec.styles[{index}].image", message=f"{message}: {detail}", found=uri)
+
+
+def list_pictures(store: Store, manifest: Manifest) -> list[Listed]:
+    """The pictures that the manifest names; raises PlanInvalid where a bucket or a named key is not there."""
+    content = manifest.spec.content
+    try:
+        if content.prefix is not None:
+            prefix = naming.parse_uri(content.prefix)
+            return [p for p in store.list(prefix) if matches(p.ref.key[len(prefix.key) :], content)]
+        refs = [naming.parse_uri(uri) for uri in dict.fromkeys(content.keys or [])]
+        # A key stands at the very beginning of the listing of all keys that begin with it; never walk them all.
+        found = [next((o for o in itertools.islice(store.list(ref), 100) if o.ref == ref), None) for ref in refs]
+    except NotFound as error:
+        field = "prefix" if content.prefix is not None else "keys"
+        raise PlanInvalid([FieldError(path=f"spec.content.{field}", message=str(error))]) from error
+    missing = [
+        FieldError(path=f"spec.content.keys[{i}]", message="the picture is not there", found=str(ref))
+        for i, (ref, picture) in enumerate(zip(refs, found, strict=True))
+        if picture is None
+    ]
+    if missing:
+        raise PlanInvalid(missing)
+    return [picture for picture in found if picture is not None]
+
+
+def _no_pictures(manifest: Manifest) -> FieldError:
+    content = manifest.spec.content
+    return FieldError(
+        path="spec.content",
+        message="no picture matches",
+        found=f"nothing below {content.prefix} that fits include {content.include} and exclude {content.exclude}",
+        allowed="at least one picture",
+    )
+
+
+def list_results(store: Store, manifest: Manifest) -> dict[str, str]:
+    """ETag by key of what lies below the output prefix; raises PlanInvalid where its bucket is not there."""
+    prefix = naming.parse_uri(manifest.spec.output.prefix)
+    try:
+        return {o.ref.key: o.etag for o in store.list(prefix)}
+    except NotFound as error:
+        raise PlanInvalid([FieldError(path="spec.output.prefix", message=str(error))]) from error
+
+
+def finished_results(store: Store, bucket: str, name: str) -> dict[str, str]:
+    """Result ETag by task id, from the receipts of every earlier run of this name."""
+    newest: dict[str, Receipt] = {}
+    for listed in store.list(Ref(bucket, naming.run_prefix(name, "")[:-1])):
+        if "/receipts/" not in listed.ref.key:
+            continue
+        for r in receipt.from_lines(store.get(listed.ref).data):
+            if r.outcome == "done" and (r.task_id not in newest or newest[r.task_id].finished_at < r.finished_at):
+                newest[r.task_id] = r
+    return {task_id: r.result_etag for task_id, r in newest.items()}

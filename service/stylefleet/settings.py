@@ -1,0 +1,168 @@
+"""Deployment values: the only reader of the environment. Never mixed with the recipe."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from stylefleet import naming
+from stylefleet.errors import SettingsInvalid
+from stylefleet.jobs import WorkerTemplate
+from stylefleet.naming import Ref
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreSettings:
+    """Where the bucket is. Credentials come from the AWS default chain, never from here."""
+
+    bucket: str
+    """STYLEFLEET_BUCKET: the service's own bucket."""
+    endpoint_url: str | None
+    """STYLEFLEET_S3_ENDPOINT: an S3 server other than AWS, such as `http://minio:9000`."""
+    region: str | None
+    """AWS_REGION."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ControllerSettings:
+    """What the controller needs to know of its place."""
+
+    store: StoreSettings
+    cluster: Literal["kubernetes", "local"]
+    """STYLEFLEET_CLUSTER: where workers run."""
+    allowed: tuple[Ref, ...]
+    """STYLEFLEET_ALLOWED: folders that manifests may read and write, separated by spaces; the own bucket by default."""
+    poll_seconds: float
+    """STYLEFLEET_POLL_SECONDS: pause between two looks at the bucket."""
+    http_port: int
+    """STYLEFLEET_HTTP_PORT: /metrics, /healthz and /readyz; 0 takes any free port."""
+    shard_seconds: float
+    """STYLEFLEET_SHARD_SECONDS: predicted work of one shard."""
+    worker_flops: float
+    """STYLEFLEET_WORKER_GFLOPS times 1e9: assumed speed of a worker, for the prediction only."""
+    worker: WorkerTemplate
+    local_folder: Path
+    """STYLEFLEET_LOCAL_FOLDER: state and worker logs of the local cluster."""
+    local_slots: int
+    """STYLEFLEET_LOCAL_SLOTS: worker processes at a time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerSettings:
+    """What a worker needs to know: which shard, and where the bucket is."""
+
+    store: StoreSettings
+    name: str
+    run: str
+    shard: int
+    """JOB_COMPLETION_INDEX, set by Kubernetes."""
+    attempt: str
+    """STYLEFLEET_ATTEMPT: the pod's name."""
+    weights_path: Path | None
+    """STYLEFLEET_VGG19_WEIGHTS: file with the Keras VGG19 ImageNet weights."""
+    weights_sha256: str | None
+    """STYLEFLEET_VGG19_SHA256: the SHA-256 (hex) that this file must have."""
+
+
+_WORKER_VARIABLES = ("STYLEFLEET_VGG19_WEIGHTS", "STYLEFLEET_VGG19_SHA256", "TF_NUM_INTRAOP_THREADS")
+"""What the controller passes on to its workers where it is set."""
+
+
+def _required(environment: Mapping[str, str], name: str) -> str:
+    value = environment.get(name, "")
+    if not value:
+        raise SettingsInvalid(f"{name} is not set")
+    return value
+
+
+def _number(environment: Mapping[str, str], name: str, default: float, *, minimum: float) -> float:
+    text = environment.get(name) or str(default)
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not minimum <= value < float("inf"):
+        raise SettingsInvalid(f"{name}: found {text!r}, allowed is a number of at least {minimum:g}")
+    return value
+
+
+def _whole(environment: Mapping[str, str], name: str, default: int | None, *, minimum: int, maximum: int) -> int:
+    """A whole number; required where there is no default."""
+    text = _required(environment, name) if default is None else environment.get(name) or str(default)
+    try:
+        value = int(text)
+    except ValueError:
+        value = minimum - 1
+    if not minimum <= value <= maximum:
+        raise SettingsInvalid(f"{name}: found {text!r}, allowed is a whole number from {minimum} to {maximum}")
+    return value
+
+
+def store_settings(environment: Mapping[str, str] = os.environ) -> StoreSettings:
+    """Raises SettingsInvalid."""
+    bucket = _required(environment, "STYLEFLEET_BUCKET")
+    if not naming.BUCKET_PATTERN.fullmatch(bucket):
+        rule = "3 to 63 lower-case letters, digits, dots and hyphens"
+        raise SettingsInvalid(f"STYLEFLEET_BUCKET: found {bucket!r}, allowed is a bucket's name: {rule}")
+    return StoreSettings(
+        bucket=bucket,
+        endpoint_url=environment.get("STYLEFLEET_S3_ENDPOINT") or None,
+        region=environment.get("AWS_REGION") or None,
+    )
+
+
+def controller_settings(environment: Mapping[str, str] = os.environ) -> ControllerSettings:
+    """Raises SettingsInvalid."""
+    store = store_settings(environment)
+    cluster = environment.get("STYLEFLEET_CLUSTER") or "kubernetes"
+    if cluster not in ("kubernetes", "local"):
+        raise SettingsInvalid(f"STYLEFLEET_CLUSTER: found {cluster!r}, allowed are kubernetes and local")
+    allowed = []
+    for uri in (environment.get("STYLEFLEET_ALLOWED") or f"s3://{store.bucket}/").split():
+        try:
+            allowed.append(naming.parse_uri(uri))
+        except ValueError as error:
+            rule = "folders such as s3://bucket/folder/, separated by spaces"
+            raise SettingsInvalid(f"STYLEFLEET_ALLOWED: found {uri!r} ({error}), allowed are {rule}") from error
+    return ControllerSettings(
+        store=store,
+        cluster="local" if cluster == "local" else "kubernetes",
+        allowed=tuple(allowed),
+        poll_seconds=_number(environment, "STYLEFLEET_POLL_SECONDS", 10, minimum=0.1),
+        http_port=_whole(environment, "STYLEFLEET_HTTP_PORT", 8080, minimum=0, maximum=65535),
+        shard_seconds=_number(environment, "STYLEFLEET_SHARD_SECONDS", 900, minimum=1),
+        worker_flops=1e9 * _number(environment, "STYLEFLEET_WORKER_GFLOPS", 10_000, minimum=0.001),
+        worker=WorkerTemplate(
+            image=environment.get("STYLEFLEET_WORKER_IMAGE") or "stylefleet-worker:latest",
+            namespace=environment.get("STYLEFLEET_NAMESPACE") or "default",
+            service_account=environment.get("STYLEFLEET_WORKER_SERVICE_ACCOUNT") or "default",
+            bucket=store.bucket,
+            s3_endpoint=environment.get("STYLEFLEET_WORKER_S3_ENDPOINT") or store.endpoint_url,
+            s3_region=store.region,
+            credentials_secret=environment.get("STYLEFLEET_WORKER_SECRET") or None,
+            gpu_resource=environment.get("STYLEFLEET_GPU_RESOURCE") or "nvidia.com/gpu",
+            cpu=environment.get("STYLEFLEET_WORKER_CPU") or "1",
+            memory=environment.get("STYLEFLEET_WORKER_MEMORY") or "8Gi",
+            environment=tuple((name, environment[name]) for name in _WORKER_VARIABLES if environment.get(name)),
+            scratch=environment.get("STYLEFLEET_WORKER_SCRATCH") or "2Gi",
+        ),
+        local_folder=Path(environment.get("STYLEFLEET_LOCAL_FOLDER") or ".stylefleet/jobs"),
+        local_slots=_whole(environment, "STYLEFLEET_LOCAL_SLOTS", 1, minimum=1, maximum=1000),
+    )
+
+
+def worker_settings(environment: Mapping[str, str] = os.environ) -> WorkerSettings:
+    """Raises SettingsInvalid."""
+    weights = environment.get("STYLEFLEET_VGG19_WEIGHTS")
+    return WorkerSettings(
+        store=store_settings(environment),
+        name=_required(environment, "STYLEFLEET_NAME"),
+        run=_required(environment, "STYLEFLEET_RUN"),
+        shard=_whole(environment, "JOB_COMPLETION_INDEX", None, minimum=0, maximum=99_999),
+        attempt=_required(environment, "STYLEFLEET_ATTEMPT"),
+        weights_path=Path(weights) if weights else None,
+        weights_sha256=environment.get("STYLEFLEET_VGG19_SHA256") or None,
+    )

@@ -1,0 +1,89 @@
+"""The statuses in the bucket, remembered between ticks and written only over the version that was read.
+
+The ETag is the fence between two controllers: the slower one loses its write, forgets, and looks again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+import structlog
+
+from stylefleet import naming, status
+from stylefleet.errors import NotFound, PreconditionFailed
+from stylefleet.naming import Ref
+from stylefleet.status import Status
+from stylefleet.store import Store
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Page:
+    """One status as it is in the bucket."""
+
+    status: Status | None
+    etag: str | None
+    """None where there is no object yet."""
+
+
+class StatusBook:
+    """Statuses of one bucket by name."""
+
+    def __init__(self, store: Store, bucket: str) -> None:
+        self._store = store
+        self._bucket = bucket
+        self._pages: dict[str, _Page] = {}
+
+    def load_all(self) -> None:
+        """Read every status of the bucket; once, at the start, to find runs whose manifest is gone."""
+        for listed in self._store.list(Ref(self._bucket, naming.STATUS_PREFIX)):
+            self.get(listed.ref.key.removeprefix(naming.STATUS_PREFIX).removesuffix(".json"))
+
+    def get(self, name: str) -> Status | None:
+        """The newest status of `name`; None where there is none, or none that can be read."""
+        if name not in self._pages:
+            self._pages[name] = self._read(name)
+        return self._pages[name].status
+
+    def live_names(self) -> set[str]:
+        """Names whose run is not final."""
+        return {n for n, p in self._pages.items() if p.status is not None and not p.status.phase.final}
+
+    def confirm(self, name: str) -> None:
+        """Raises PreconditionFailed where another controller has written since our last look."""
+        page = self._pages.get(name)
+        if page is not None and self._read(name).etag != page.etag:
+            del self._pages[name]
+            raise PreconditionFailed(f"{name}: another controller wrote the status")
+
+    def put(self, new: Status, now: datetime) -> None:
+        """Write `new` where it says something new; raises PreconditionFailed where another controller wrote."""
+        old = self._pages.get(new.name) or self._read(new.name)
+        if new.same_as(old.status):
+            return
+        try:
+            etag = self._store.put(
+                Ref(self._bucket, naming.status_key(new.name)),
+                status.to_json(replace(new, updated_at=now)),
+                if_match=old.etag,
+                if_absent=old.etag is None,
+                content_type="application/json",
+            )
+        except PreconditionFailed:
+            self._pages.pop(new.name, None)
+            raise
+        self._pages[new.name] = _Page(status=new, etag=etag)
+
+    def _read(self, name: str) -> _Page:
+        try:
+            found = self._store.get(Ref(self._bucket, naming.status_key(name)))
+        except NotFound:
+            return _Page(status=None, etag=None)
+        try:
+            return _Page(status=status.from_json(found.data), etag=found.etag)
+        except (ValueError, KeyError, TypeError) as error:
+            # Somebody's hand, or an older version: it will be overwritten by what is true now.
+            log.warning("status_unreadable", manifest=name, error=str(error))
+            return _Page(status=None, etag=found.etag)

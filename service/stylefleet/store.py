@@ -1,0 +1,116 @@
+"""Object storage as Stylefleet sees it. Two implementations obey one contract: `S3Store` and `MemoryStore`.
+
+Every correctness argument of the service rests on three promises: a put is atomic, a read or list after it sees it, and
+of N simultaneous conditional puts exactly one wins. `probe` checks the last one on the real thing.
+"""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from stylefleet.errors import PreconditionFailed, StoreUnfit
+from stylefleet.naming import Ref
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listed:
+    """One object of a listing."""
+
+    ref: Ref
+    etag: str
+    """Opaque version of the content, without quotes."""
+    size_bytes: int
+    modified_at: datetime
+    """Time of the put, whole seconds, with time zone."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Object:
+    """An object that was read."""
+
+    ref: Ref
+    data: bytes = field(repr=False)
+    etag: str
+    """Opaque version of the content, without quotes."""
+    modified_at: datetime
+    metadata: Mapping[str, str]
+    """User metadata, lower-case names."""
+
+
+class Store(Protocol):
+    """Buckets of objects.
+
+    Every method may raise AccessDenied (permanent) and StoreUnavailable (transient, after retries of its own).
+    """
+
+    def get(self, ref: Ref, *, if_match: str | None = None) -> Object:
+        """Read one object. Raises NotFound, and PreconditionFailed where its ETag is not `if_match`."""
+        ...
+
+    def put(
+        self,
+        ref: Ref,
+        data: bytes,
+        *,
+        if_absent: bool = False,
+        if_match: str | None = None,
+        content_type: str = "application/octet-stream",
+        metadata: Mapping[str, str] | None = None,
+    ) -> str:
+        """Write one object atomically and return its ETag.
+
+        With `if_absent` only where no object is; with `if_match` only over that version: PreconditionFailed otherwise.
+        Raises NotFound where the bucket does not exist.
+        """
+        ...
+
+    def delete(self, ref: Ref) -> None:
+        """Remove one object; no error where there is none."""
+        ...
+
+    def list(self, prefix: Ref) -> Iterator[Listed]:
+        """All objects whose key begins with the prefix's key, each once. Raises NotFound without bucket.
+
+        Keys of one folder come in the order of UTF-8 bytes; how folders and files mix is the store's affair.
+        """
+        ...
+
+
+PROBE_WRITERS = 8
+PROBE_ROUNDS = 3
+
+
+def probe(store: Store, folder: Ref) -> None:
+    """Check that conditional puts have exactly one winner; raises StoreUnfit with what was seen otherwise.
+
+    Some S3-like servers check and write in two steps: every writer wins, and two controllers would both plan a run.
+    """
+    with ThreadPoolExecutor(PROBE_WRITERS) as pool:
+        for _ in range(PROBE_ROUNDS):
+            ref = Ref(folder.bucket, f"{folder.key}probe-{uuid.uuid4().hex}")
+            start = threading.Barrier(PROBE_WRITERS)
+
+            def write(writer: int, ref: Ref = ref, start: threading.Barrier = start) -> bool:
+                start.wait()
+                try:
+                    store.put(ref, f"writer {writer}".encode(), if_absent=True)
+                except PreconditionFailed:
+                    return False
+                return True
+
+            try:
+                winners = sum(pool.map(write, range(PROBE_WRITERS)))
+            finally:
+                store.delete(ref)
+            if winners != 1:
+                raise StoreUnfit(
+                    f"{folder.bucket}: of {PROBE_WRITERS} simultaneous conditional puts exactly one must succeed, but "
+                    f"{winners} did; this store cannot keep two controllers apart. Use one with atomic conditional "
+                    "writes (AWS S3, MinIO, SeaweedFS 4.17 or newer)"
+                )

@@ -1,0 +1,224 @@
+"""S3, and every server that speaks it, through boto3.
+
+Retries: botocore's standard mode inside one call, tenacity around it for what botocore gives up on (a storm of 503s).
+A conditional put whose answer was lost is recognized: the object carries a token of this very put in its metadata.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import boto3
+import botocore.config
+import botocore.exceptions
+import tenacity
+
+from stylefleet.errors import (
+    AccessDenied,
+    NotFound,
+    PermanentError,
+    PreconditionFailed,
+    StoreUnavailable,
+    StylefleetError,
+)
+from stylefleet.naming import Ref
+from stylefleet.store import Listed, Object
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import ListObjectsV2OutputTypeDef
+
+CONNECTIONS_MAX = 32
+ATTEMPTS = 4
+"""Of one call, each with botocore's own attempts inside."""
+WAIT_SECONDS_MAX = 20.0
+_TOKEN = "stylefleet-put"  # noqa: S105 - the name of a metadata field
+
+_NOT_FOUND = {"NoSuchKey", "NoSuchBucket", "404", "NotFound"}
+_DENIED = {
+    "AccessDenied",
+    "403",
+    "Forbidden",
+    "InvalidAccessKeyId",
+    "SignatureDoesNotMatch",
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "InvalidToken",
+    "AuthorizationHeaderMalformed",
+}
+_PRECONDITION = {"PreconditionFailed", "412"}
+
+T = TypeVar("T")
+
+
+def make_client(endpoint_url: str | None, region: str | None) -> S3Client:
+    """A client with explicit time limits and retries; the credentials are those of the AWS default chain."""
+    # Servers other than AWS often lack the newer checksum headers, so these are sent only where required.
+    checksums: dict[str, Any] = (
+        {"request_checksum_calculation": "when_required", "response_checksum_validation": "when_required"}
+        if endpoint_url
+        else {}
+    )
+    config = botocore.config.Config(
+        connect_timeout=5,
+        read_timeout=60,
+        max_pool_connections=CONNECTIONS_MAX,
+        retries={"mode": "standard", "max_attempts": 5},
+        s3={"addressing_style": "path" if endpoint_url else "auto"},
+        **checksums,
+    )
+    client: S3Client = boto3.session.Session().client(
+        "s3", endpoint_url=endpoint_url, region_name=region or ("us-east-1" if endpoint_url else None), config=config
+    )
+    return client
+
+
+class _BucketNotFound(NotFound):
+    """The store has no such bucket."""
+
+
+class S3Store:
+    """Buckets of one S3 endpoint; safe to use from several threads, not across a fork."""
+
+    def __init__(self, client: S3Client) -> None:
+        self._client = client
+
+    def get(self, ref: Ref, *, if_match: str | None = None) -> Object:
+        condition: Any = {"IfMatch": _quoted(if_match)} if if_match else {}
+
+        def read() -> Object:
+            answer = self._client.get_object(Bucket=ref.bucket, Key=ref.key, **condition)
+            return Object(
+                ref=ref,
+                data=answer["Body"].read(),
+                etag=answer["ETag"].strip('"'),
+                modified_at=answer["LastModified"],
+                metadata={k: v for k, v in answer["Metadata"].items() if k != _TOKEN},
+            )
+
+        return _call(ref, read)
+
+    def put(
+        self,
+        ref: Ref,
+        data: bytes,
+        *,
+        if_absent: bool = False,
+        if_match: str | None = None,
+        content_type: str = "application/octet-stream",
+        metadata: Mapping[str, str] | None = None,
+    ) -> str:
+        condition: Any = {"IfNoneMatch": "*"} if if_absent else {"IfMatch": _quoted(if_match)} if if_match else {}
+        token = uuid.uuid4().hex
+        fields = {**(metadata or {}), **({_TOKEN: token} if condition else {})}
+
+        def write() -> str:
+            answer = self._client.put_object(
+                Bucket=ref.bucket,
+                Key=ref.key,
+                Body=data,
+                ContentType=content_type,
+                Metadata=fields,
+                **condition,
+            )
+            return answer["ETag"].strip('"')
+
+        try:
+            return _call(ref, write)
+        except _BucketNotFound:
+            raise
+        except (PreconditionFailed, NotFound):
+            # NotFound: S3 answers 404 to If-Match on a key that is gone. Either way it may be our own first attempt
+            # that won, its answer lost on the way.
+            if condition:
+                own = self._own_put(ref, token)
+                if own is not None:
+                    return own
+                if if_match is not None:
+                    raise PreconditionFailed(f"{ref}: the object has changed") from None
+            raise
+
+    def _own_put(self, ref: Ref, token: str) -> str | None:
+        """The ETag of `ref` where it is what the put with `token` wrote."""
+        try:
+            head = _call(ref, lambda: self._client.head_object(Bucket=ref.bucket, Key=ref.key))
+        except NotFound:
+            return None
+        return head["ETag"].strip('"') if head["Metadata"].get(_TOKEN) == token else None
+
+    def delete(self, ref: Ref) -> None:
+        _call(ref, lambda: self._client.delete_object(Bucket=ref.bucket, Key=ref.key))
+
+    def list(self, prefix: Ref) -> Iterator[Listed]:
+        # Page by page with our own token: a paginator that met a fault ends quietly when asked again.
+        more: dict[str, Any] = {}
+        while True:
+            page = _call(prefix, lambda: self._page(prefix, more))  # noqa: B023 - called at once
+            for item in page.get("Contents", []):
+                yield Listed(
+                    ref=Ref(prefix.bucket, item["Key"]),
+                    etag=item["ETag"].strip('"'),
+                    size_bytes=item["Size"],
+                    modified_at=item["LastModified"].replace(microsecond=0),
+                )
+            if not page.get("IsTruncated"):
+                return
+            more = {"ContinuationToken": page["NextContinuationToken"]}
+
+    def _page(self, prefix: Ref, more: dict[str, Any]) -> ListObjectsV2OutputTypeDef:
+        page = self._client.list_objects_v2(Bucket=prefix.bucket, Prefix=prefix.key, **more)
+        if "IsTruncated" not in page:
+            # Some proxy's page with status 200. botocore takes it for an empty listing; every run would be an orphan.
+            raise StoreUnavailable(f"{prefix}: the answer is no listing")
+        return page
+
+
+def _quoted(etag: str | None) -> str:
+    return f'"{etag}"'
+
+
+def _call(ref: Ref, request: Callable[[], T]) -> T:
+    """Run one request, translate its failure, and retry what is transient."""
+
+    def attempt() -> T:
+        try:
+            return request()
+        except botocore.exceptions.ClientError as error:
+            raise _translated(ref, error) from error
+        except (botocore.exceptions.NoCredentialsError, botocore.exceptions.PartialCredentialsError) as error:
+            raise AccessDenied(f"{ref}: no S3 credentials: {error}. Set AWS_ACCESS_KEY_ID or a profile") from error
+        except (
+            botocore.exceptions.ConnectionError,  # refused, no route, no name
+            botocore.exceptions.HTTPClientError,  # reset, timed out
+            botocore.exceptions.ResponseStreamingError,
+            botocore.exceptions.IncompleteReadError,
+        ) as error:
+            raise StoreUnavailable(f"{ref}: the store did not answer: {error}") from error
+        except botocore.exceptions.BotoCoreError as error:
+            raise PermanentError(f"{ref}: {error}") from error
+
+    retry = tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type(StoreUnavailable),
+        stop=tenacity.stop_after_attempt(ATTEMPTS),
+        wait=tenacity.wait_random_exponential(multiplier=0.5, max=WAIT_SECONDS_MAX),
+        reraise=True,
+    )
+    return retry(attempt)
+
+
+def _translated(ref: Ref, error: botocore.exceptions.ClientError) -> StylefleetError:
+    code = str(error.response.get("Error", {}).get("Code", ""))
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    if code == "NoSuchBucket":
+        return _BucketNotFound(f"s3://{ref.bucket}: no such bucket")
+    if code in _NOT_FOUND:
+        return NotFound(f"{ref}: no such object")
+    if code in _PRECONDITION:
+        return PreconditionFailed(f"{ref}: somebody else wrote first")
+    if code in _DENIED or status in (401, 403):
+        return AccessDenied(f"{ref}: the store refuses these credentials ({code})")
+    if status >= 500 or status in (409, 429) or code in ("SlowDown", "RequestTimeout", "Throttling"):
+        return StoreUnavailable(f"{ref}: the store answered {status} {code}")
+    return PermanentError(f"{ref}: the store answered {status} {code}: {error}")
