@@ -1,0 +1,213 @@
+"""The `stylefleet` command: thin. Each command imports what it needs when it runs, so that help is quick and the
+commands that only talk to a bucket never load TensorFlow.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stylefleet import __version__
+from stylefleet.errors import ExitCode, NotFound, PermanentError, StylefleetError, TransientError
+from stylefleet.recipe import BACKBONES, PRESETS
+
+app = typer.Typer(
+    name="stylefleet",
+    help="Restyle whole image catalogs with neural style transfer.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=True,
+)
+
+BucketOption = Annotated[
+    str, typer.Option("--bucket", envvar="STYLEFLEET_BUCKET", help="The service's bucket.", show_default=False)
+]
+EndpointOption = Annotated[
+    str | None,
+    typer.Option("--endpoint", envvar="STYLEFLEET_S3_ENDPOINT", help="S3 server other than AWS.", show_default=False),
+]
+
+
+def main() -> None:
+    """Entry point: failures become one line on stderr and a pinned exit code."""
+    try:
+        app()
+    except StylefleetError as error:
+        typer.secho(f"stylefleet: {error}", err=True, fg="red")
+        sys.exit(exit_code_for(error))
+
+
+def exit_code_for(error: StylefleetError) -> ExitCode:
+    """The exit code that says what kind of failure it was."""
+    if isinstance(error, NotFound):
+        return ExitCode.NOT_FOUND
+    if isinstance(error, TransientError):
+        return ExitCode.RETRYABLE
+    if isinstance(error, PermanentError):
+        return ExitCode.INVALID
+    return ExitCode.INTERNAL
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    if version:
+        typer.echo(f"stylefleet {__version__}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@app.command()
+def stylize(
+    content: Annotated[Path, typer.Argument(help="The picture to restyle.")],
+    style: Annotated[Path, typer.Argument(help="The picture whose style it gets.")],
+    out: Annotated[Path, typer.Argument(help="Where the result goes: .jpg, .png or .webp.")],
+    size: Annotated[int, typer.Option(help="Longer edge of the result in pixels.")] = 512,
+    preset: Annotated[str, typer.Option(help=f"One of {', '.join(PRESETS)}.")] = "balanced",
+    seed: Annotated[int, typer.Option(help="Seed of the starting noise.")] = 0,
+    backbone: Annotated[str, typer.Option(help=f"One of {', '.join(BACKBONES)}.")] = "vgg16-hed",
+) -> None:
+    """Restyle one picture on this machine, without any service.
+
+    Example: stylefleet stylize photo.jpg starry_night.jpg out.jpg --size 512 --preset balanced
+    """
+    from stylefleet.cli import stylize as command
+
+    command.run(content, style, out, size_px=size, preset=preset, seed=seed, backbone=backbone)
+
+
+@app.command()
+def validate(
+    manifest: Annotated[Path, typer.Argument(help="The manifest file.")],
+) -> None:
+    """Check a manifest without touching any bucket.
+
+    Example: stylefleet validate spring-catalog.yaml
+    """
+    from stylefleet.cli import bucket as commands
+
+    commands.validate(manifest)
+
+
+@app.command()
+def submit(
+    manifest: Annotated[Path, typer.Argument(help="The manifest file; its name is metadata.name.")],
+    bucket: BucketOption,
+    endpoint: EndpointOption = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Stay until the run has ended.")] = False,
+) -> None:
+    """Check a manifest and put it into the inbox; put again, it restyles only what is new.
+
+    Example: stylefleet submit spring-catalog.yaml --wait
+    """
+    from stylefleet.cli import bucket as commands
+
+    raise typer.Exit(commands.submit(commands.open_store(endpoint), bucket, manifest, wait_for_end=wait))
+
+
+@app.command()
+def status(
+    name: Annotated[str, typer.Argument(help="The manifest's name.")],
+    bucket: BucketOption,
+    endpoint: EndpointOption = None,
+    output: Annotated[str, typer.Option("-o", "--output", help="table or json.")] = "table",
+) -> None:
+    """Say how a run stands.
+
+    Example: stylefleet status spring-catalog -o json
+    """
+    from stylefleet.cli import bucket as commands
+
+    commands.status(commands.open_store(endpoint), bucket, name, output=output)
+
+
+@app.command()
+def wait(
+    name: Annotated[str, typer.Argument(help="The manifest's name.")],
+    bucket: BucketOption,
+    endpoint: EndpointOption = None,
+) -> None:
+    """Show a run's progress until it has ended; the exit code says how (0 all, 3 partly, 2 rejected, 6 cancelled).
+
+    Example: stylefleet wait spring-catalog && echo done
+    """
+    from stylefleet.cli import bucket as commands
+
+    raise typer.Exit(commands.wait(commands.open_store(endpoint), bucket, name))
+
+
+@app.command()
+def cancel(
+    name: Annotated[str, typer.Argument(help="The manifest's name.")],
+    bucket: BucketOption,
+    endpoint: EndpointOption = None,
+) -> None:
+    """Stop a run; what is finished stays.
+
+    Example: stylefleet cancel spring-catalog
+    """
+    from stylefleet.cli import bucket as commands
+
+    commands.cancel(commands.open_store(endpoint), bucket, name)
+
+
+@app.command()
+def schema() -> None:
+    """Print the manifest's JSON Schema, for editors.
+
+    Example: stylefleet schema > stylejob.schema.json
+    """
+    import json
+
+    from stylefleet.manifest import json_schema
+
+    typer.echo(json.dumps(json_schema(), indent=2))
+
+
+@app.command()
+def controller(
+    once: Annotated[bool, typer.Option("--once", help="Look at the inbox once and exit.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Log what would be done, change nothing.")] = False,
+) -> None:
+    """Run the controller. Settings come from STYLEFLEET_* variables; see the README.
+
+    Example: STYLEFLEET_BUCKET=shop stylefleet controller --once --dry-run
+    """
+    from stylefleet import logs, loop
+    from stylefleet.settings import controller_settings
+
+    logs.configure(component="controller")
+    loop.run(controller_settings(), once=once, dry_run=dry_run)
+
+
+@app.command()
+def worker() -> None:
+    """Do one shard of a run; started by the cluster, not by hand."""
+    # By name: the commands above must not reach TensorFlow through an import (import-linter holds it).
+    import importlib
+
+    raise typer.Exit(importlib.import_module("stylefleet.worker_main").main(os.environ))
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("demo-out"),
+) -> None:
+    """Restyle the sample photos on this machine with everything real: S3 server, controller, workers.
+
+    Example: stylefleet demo
+    """
+    from stylefleet.cli import demo as command
+
+    raise typer.Exit(command.run(out))
+
+
+if __name__ == "__main__":
+    main()

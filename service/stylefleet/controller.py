@@ -1,0 +1,351 @@
+"""The controller: look at the inbox, decide, act. Level-triggered: each tick can start from nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+import structlog
+
+from stylefleet import manifest as manifests
+from stylefleet import naming, planner, receipt, status, yaml_positions
+from stylefleet.cluster import Cluster
+from stylefleet.errors import FieldError, ManifestInvalid, PreconditionFailed, StylefleetError
+from stylefleet.jobs import JobView, WorkerTemplate, job_for
+from stylefleet.metrics import ControllerMetrics
+from stylefleet.naming import Ref
+from stylefleet.plan import Plan, predicted_seconds
+from stylefleet.planner import Pace
+from stylefleet.reconcile import Action, CreateJob, DeleteJob, Finish, Observed, ReleaseJob, reconcile
+from stylefleet.status import Phase, Status
+from stylefleet.status_book import StatusBook
+from stylefleet.store import Listed, Store
+from stylefleet.tally import Tally
+
+log = structlog.get_logger(__name__)
+
+WAITING_AFTER = timedelta(seconds=15)
+"""How long a run may have no worker at work before its status says why."""
+
+
+@dataclass(kw_only=True)
+class _Run:
+    """What the controller remembers of a run between ticks; all of it can be read from the bucket again."""
+
+    plan: Plan
+    tally: Tally = field(default_factory=Tally)
+    receipts_seen: set[str] | None = None
+    """Keys of the receipts in the tally; None before the first look."""
+    waiting_since: datetime | None = None
+
+
+class Controller:
+    """One controller of one bucket; `tick` is the whole of it."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        cluster: Cluster,
+        bucket: str,
+        allowed: tuple[Ref, ...],
+        template: WorkerTemplate,
+        pace: Pace,
+        metrics: ControllerMetrics,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._store = store
+        self._cluster = cluster
+        self._bucket = bucket
+        self._allowed = allowed
+        self._template = template
+        self._pace = pace
+        self._metrics = metrics
+        self._clock = clock
+        self._book = StatusBook(store, bucket)
+        self._runs: dict[str, _Run] = {}
+        self._finished: dict[str, tuple[str, datetime]] = {}
+        """ETag and time of the manifest by name, where its run is final: nothing to do until these change."""
+        self._gone_once: set[str] | None = None
+
+    def tick(self) -> None:
+        """One look at everything. A fault of one manifest never stops the others; a fault of a listing is raised."""
+        started = time.monotonic()
+        inbox = list(self._store.list(Ref(self._bucket, naming.INBOX_PREFIX)))
+        # Jobs before receipts: what a finished Job did is then surely among the receipts.
+        jobs = [j for j in self._cluster.list_jobs() if j.bucket == self._bucket]
+        if self._gone_once is None:
+            self._book.load_all()
+            self._gone_once = set()
+        manifest_by_name, twins = _by_name(inbox)
+        keys = {o.ref.key for o in inbox}
+        for name, listed in manifest_by_name.items():
+            own = {j.run: j for j in jobs if j.owner_name == name}
+            with_marker = naming.cancel_key(name) in keys
+            self._guarded(name, lambda: self._advance(name, listed, own, with_marker))  # noqa: B023 - called at once
+        for twin in twins:
+            self._guarded(twin.ref.key, lambda: self._reject_twin(twin))  # noqa: B023 - called at once
+        self._end_orphans(manifest_by_name.keys(), jobs)
+        self._set_gauges()
+        self._metrics.tick_seconds.observe(time.monotonic() - started)
+        self._metrics.last_tick.set(self._clock().timestamp())
+
+    def _guarded(self, name: str, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except Exception as error:
+            # The one place that goes on after any fault: the others' work must not wait for it. The next tick retries.
+            self._metrics.tick_failures.labels(scope="manifest").inc()
+            bug = not isinstance(error, StylefleetError)
+            log.error("manifest_failed", manifest=name, error=str(error), exc_info=bug)  # noqa: TRY400 - only for bugs
+
+    # --- one manifest ---------------------------------------------------------------------------------------------
+
+    def _advance(self, name: str, listed: Listed, own_jobs: Mapping[str, JobView], cancelled: bool) -> None:
+        submission = (listed.etag, listed.modified_at)
+        known = self._book.get(name)
+        if known is not None and self._finished.get(name) == submission:
+            self._tidy(known.run, own_jobs)
+            return
+        if listed.size_bytes > yaml_positions.BYTES_MAX:
+            # Not read at all: it may not fit into memory.
+            self._reject(name, listed.etag, _too_large(listed))
+            self._finished[name] = submission
+            return
+        found = self._store.get(listed.ref)
+        run_id = naming.run_id(name, found.data, found.modified_at)
+        if known is not None and known.run == run_id and known.phase.final:
+            self._finished[name] = submission
+            self._runs.pop(name, None)
+            return
+        try:
+            self._stop_others(name, run_id, own_jobs)
+            run = self._run(name, run_id, found.data)
+            self._step(run, own_jobs.get(run_id), cancelled)
+        except ManifestInvalid as error:
+            self._reject(name, run_id, error)
+        except PreconditionFailed:
+            raise  # another controller is at work: its word stands
+        except StylefleetError as error:
+            known = self._book.get(name)
+            ours = known is not None and known.run == run_id
+            held_up = known if known is not None and ours else Status(name=name, run=run_id, phase=Phase.PENDING)
+            self._book.put(replace(held_up, reason=type(error).__name__, message=f"held up: {error}"), self._clock())
+            raise
+
+    def _stop_others(self, name: str, run_id: str, own_jobs: Mapping[str, JobView]) -> None:
+        for run, job in own_jobs.items():
+            if run != run_id:
+                log.info("superseded", manifest=name, run=run, by=run_id)
+                self._cluster.delete_job(job)
+
+    def _tidy(self, run_id: str, own_jobs: Mapping[str, JobView]) -> None:
+        """After the end of a run: its Job is let go."""
+        job = own_jobs.get(run_id)
+        if job is not None and job.held:
+            self._cluster.release_job(job)
+
+    def _run(self, name: str, run_id: str, data: bytes) -> _Run:
+        run = self._runs.get(name)
+        if run is None or run.plan.run != run_id:
+            plan = planner.load_plan(self._store, self._bucket, name, run_id) or self._plan(name, run_id, data)
+            run = self._runs[name] = _Run(plan=plan)
+        return run
+
+    def _plan(self, name: str, run_id: str, data: bytes) -> Plan:
+        manifest = manifests.parse(data, name=name, allowed=self._allowed, service_bucket=self._bucket)
+        self._book.put(Status(name=name, run=run_id, phase=Phase.PENDING, message="being planned"), self._clock())
+        plan = planner.plan_run(
+            self._store,
+            self._bucket,
+            manifest=manifest,
+            manifest_bytes=data,
+            run=run_id,
+            pace=self._pace,
+            now=self._clock(),
+        )
+        log.info(
+            "planned", manifest=name, run=run_id, pictures=plan.pictures, skipped=plan.skipped, shards=len(plan.shards)
+        )
+        return plan
+
+    def _step(self, run: _Run, job: JobView | None, cancelled: bool) -> None:
+        self._observe_receipts(run)
+        observed = Observed(
+            job=job,
+            done=run.tally.done,
+            failed=run.tally.failed,
+            ended_by_shard=dict(run.tally.tasks_by_shard),
+            cancelled=cancelled,
+        )
+        actions = reconcile(run.plan, observed)
+        for action in actions:
+            self._act(action, run)
+        if not any(isinstance(a, Finish) for a in actions):
+            self._book.put(self._running_status(run, observed), self._clock())
+
+    def _observe_receipts(self, run: _Run) -> None:
+        """Add new receipts to the tally and the metrics; those of the first look an earlier controller has counted."""
+        plan, first_look = run.plan, run.receipts_seen is None
+        seen = run.receipts_seen or set()
+        for listed in self._store.list(Ref(self._bucket, naming.receipts_prefix(plan.name, plan.run))):
+            if listed.ref.key in seen:
+                continue
+            for one in receipt.from_lines(self._store.get(listed.ref).data):
+                if run.tally.add(one) and not first_look:
+                    self._metrics.observe(one)
+            seen.add(listed.ref.key)
+        run.receipts_seen = seen
+
+    # --- acting ---------------------------------------------------------------------------------------------------
+
+    def _act(self, action: Action, run: _Run) -> None:
+        log.info("act", manifest=run.plan.name, run=run.plan.run, action=type(action).__name__)
+        match action:
+            case CreateJob():
+                # A controller that slept must not make the Job of a run that another has ended meanwhile.
+                self._book.confirm(run.plan.name)
+                self._cluster.create_job(job_for(run.plan, self._template))
+            case DeleteJob(job=job):
+                self._cluster.delete_job(job)
+            case ReleaseJob(job=job):
+                self._cluster.release_job(job)
+            case Finish():
+                self._finish(action, run)
+
+    def _finish(self, finish: Finish, run: _Run) -> None:
+        plan, tally, now = run.plan, run.tally, self._clock()
+        ref = Ref(self._bucket, naming.report_key(plan.name, plan.run))
+        report = status.report_json(
+            plan,
+            tally,
+            phase=finish.phase,
+            message=finish.message,
+            missing_by_shard=finish.missing_by_shard,
+            finished_at=now,
+        )
+        # The report before the status: who reads a final phase finds the report.
+        self._store.put(ref, report, content_type="application/json")
+        final = replace(
+            self._plain_status(run, finish.phase),
+            message=finish.message,
+            failed=tally.failed + sum(finish.missing_by_shard.values()),
+            finished_at=now,
+            report=str(ref),
+        )
+        self._book.put(final, now)
+        log.info("finished", manifest=plan.name, run=plan.run, phase=finish.phase.value, message=finish.message)
+
+    def _reject(self, name: str, run_id: str, error: ManifestInvalid) -> None:
+        count = len(error.errors)
+        rejected = Status(
+            name=name,
+            run=run_id,
+            phase=Phase.REJECTED,
+            reason=type(error).__name__,
+            message=str(error) if count == 1 else f"{count} errors; each is in errors",
+            errors=error.errors,
+            finished_at=self._clock(),
+        )
+        self._book.put(rejected, self._clock())
+        log.info("rejected", manifest=name, errors=[str(e) for e in error.errors])
+
+    def _reject_twin(self, twin: Listed) -> None:
+        """A second file of one name (`a.yaml` beside `a.json`): said under the file's full name, nothing else stops."""
+        file_name = twin.ref.key.removeprefix(naming.INBOX_PREFIX)
+        if self._book.get(file_name) is None:
+            message = "another manifest has this name already, so this file is not read"
+            error = FieldError(path="", message=message, found=file_name, allowed="one file a name")
+            self._reject(file_name, "", ManifestInvalid([error]))
+
+    def _running_status(self, run: _Run, observed: Observed) -> Status:
+        plan, now, job = run.plan, self._clock(), observed.job
+        run.waiting_since = None if job is not None and job.ready > 0 else run.waiting_since or now
+        waiting = ""
+        if job is not None and run.waiting_since is not None and now - run.waiting_since >= WAITING_AFTER:
+            waiting = "the queue has not admitted the Job" if job.suspended else self._cluster.waiting_because(job)
+        seconds_per_task = predicted_seconds(plan.recipe, flops=self._pace.worker_flops)
+        return replace(
+            self._plain_status(run, Phase.RUNNING),
+            message="being cancelled" if observed.cancelled else "",
+            waiting_because=waiting,
+            eta_seconds=status.eta_seconds(
+                ended=run.tally.ended,
+                pending=plan.tasks - run.tally.ended,
+                seconds_per_task=seconds_per_task / min(plan.parallelism, self._pace.workers_max or plan.parallelism),
+                started_at=plan.planned_at,
+                now=now,
+            ),
+        )
+
+    def _plain_status(self, run: _Run, phase: Phase) -> Status:
+        plan, tally = run.plan, run.tally
+        return Status(
+            name=plan.name,
+            run=plan.run,
+            phase=phase,
+            pictures=plan.pictures,
+            skipped=plan.skipped,
+            done=tally.done,
+            failed=tally.failed,
+            started_at=plan.planned_at,
+            output_prefix=str(plan.output_prefix),
+        )
+
+    # --- manifests that are gone ----------------------------------------------------------------------------------
+
+    def _end_orphans(self, names: Collection[str], jobs: Collection[JobView]) -> None:
+        """Cancel runs whose manifest was deleted; seen gone twice, since a listing may race with a new put."""
+        gone = {j.owner_name for j in jobs} | self._book.live_names()
+        gone.difference_update(names)
+        for name in gone & (self._gone_once or set()):
+            own = [j for j in jobs if j.owner_name == name]
+            self._guarded(name, lambda: self._end_orphan(name, own))  # noqa: B023 - called at once
+        self._gone_once = gone
+
+    def _end_orphan(self, name: str, own: Collection[JobView]) -> None:
+        for job in own:
+            log.info("manifest_deleted", manifest=name, run=job.run)
+            self._cluster.delete_job(job)
+        known = self._book.get(name)
+        if own or known is None or known.phase.final:
+            return  # the report comes when the workers are gone
+        plan = planner.load_plan(self._store, self._bucket, name, known.run)
+        if plan is None:
+            message = "the manifest was deleted before it was planned"
+            self._book.put(replace(known, phase=Phase.CANCELLED, message=message), self._clock())
+            return
+        run = _Run(plan=plan)
+        self._observe_receipts(run)
+        kept = run.tally.done + plan.skipped
+        message = f"the manifest was deleted; {kept} of {plan.pictures} pictures have a result"
+        self._finish(Finish(phase=Phase.CANCELLED, message=message), run)
+        self._runs.pop(name, None)
+
+    def _set_gauges(self) -> None:
+        live = [run for name, run in self._runs.items() if name in self._book.live_names()]
+        waiting = sum(1 for run in live if run.waiting_since is not None)
+        self._metrics.runs.labels(state="waiting").set(waiting)
+        self._metrics.runs.labels(state="running").set(len(live) - waiting)
+        self._metrics.pending_tasks.set(sum(run.plan.tasks - run.tally.ended for run in live))
+
+
+def _too_large(listed: Listed) -> ManifestInvalid:
+    allowed = f"up to {yaml_positions.BYTES_MAX} bytes"
+    error = FieldError(
+        path="", message="the manifest is too large", found=f"{listed.size_bytes} bytes", allowed=allowed
+    )
+    return ManifestInvalid([error])
+
+
+def _by_name(inbox: Collection[Listed]) -> tuple[dict[str, Listed], list[Listed]]:
+    """Manifests by name, and those whose name was taken by an earlier key."""
+    by_name: dict[str, Listed] = {}
+    twins = []
+    for listed in inbox:
+        name = naming.manifest_name(listed.ref.key)
+        if name is not None and by_name.setdefault(name, listed) is not listed:
+            twins.append(listed)
+    return by_name, twins
