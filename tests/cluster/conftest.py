@@ -1,0 +1,137 @@
+"""A real Kubernetes for these tests: the lab on this machine, or the cluster of KUBECONFIG where the user set it.
+
+With a cluster of your own, set also
+  STYLEFLEET_TEST_WORKER_IMAGE  the image built from this Dockerfile (target worker-cpu), pullable by its nodes
+  STYLEFLEET_TEST_S3_ADDRESS    an address of this machine that its pods reach
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+
+from stylefleet.local_s3 import ACCESS_KEY, SECRET_KEY, LocalS3, local_s3
+from tests.cluster.network_namespace import inside
+from tests.fleet import Fleet, picture
+from tests.lab import Lab
+
+REPOSITORY = Path(__file__).parents[2]
+GPU_RESOURCE = "nvidia.com/gpu"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kubernetes:
+    """The cluster under test."""
+
+    kubeconfig: Path
+    worker_image: str
+    s3_address: str
+    """Where pods reach servers that the tests start."""
+
+    def kubectl(self, *arguments: str, data: str | None = None) -> str:
+        done = subprocess.run(
+            ["kubectl", f"--kubeconfig={self.kubeconfig}", *arguments],
+            input=data,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stderr}"
+        return done.stdout
+
+    def get(self, *arguments: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.kubectl("get", *arguments, "-o", "json"))
+        return found
+
+
+def _absent(what: str) -> NoReturn:
+    """Skip on a developer's machine, fail in CI."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(what, pytrace=False)
+    pytest.skip(what)
+
+
+@pytest.fixture(scope="session")
+def kubernetes() -> Iterator[Kubernetes]:
+    if os.environ.get("KUBECONFIG"):
+        yield _own_cluster()
+        return
+    if sys.platform != "linux" or os.geteuid() != 0 or shutil.which("apt-get") is None:
+        _absent("the Kubernetes lab needs root on Debian; or set KUBECONFIG to a cluster of yours")
+    if shutil.which("go") is None:
+        _absent(
+            "the Kubernetes lab is built with Go: install Go 1.24 or newer; or set KUBECONFIG to a cluster of yours"
+        )
+    lab = Lab()
+    # Before the namespace is entered: builds need the registries, which are outside.
+    lab.up()
+    try:
+        archive = lab.build_image(tag="localhost/stylefleet-worker:test", context=REPOSITORY, target="worker-cpu")
+        image = lab.load_image(archive)
+        kubectl_folder = lab.kubectl_program.parent
+        with pytest.MonkeyPatch.context() as patch, inside(lab.netns):
+            patch.setenv("PATH", f"{kubectl_folder}:{os.environ['PATH']}")
+            yield Kubernetes(kubeconfig=lab.kubeconfig, worker_image=image, s3_address=lab.host_ip_for_pods)
+    finally:
+        lab.down()
+
+
+def _own_cluster() -> Kubernetes:
+    names = ("KUBECONFIG", "STYLEFLEET_TEST_WORKER_IMAGE", "STYLEFLEET_TEST_S3_ADDRESS")
+    values = [os.environ.get(name, "") for name in names]
+    if not all(values):
+        _absent(f"with KUBECONFIG set, these must be set too: {', '.join(names[1:])} (see {__file__})")
+    return Kubernetes(kubeconfig=Path(values[0]), worker_image=values[1], s3_address=values[2])
+
+
+@pytest.fixture(scope="session")
+def namespace(kubernetes: Kubernetes) -> Iterator[str]:
+    """A namespace that enforces the restricted Pod Security Standard, with the workers' credentials."""
+    name = f"stylefleet-{uuid.uuid4().hex[:6]}"
+    kubernetes.kubectl("create", "namespace", name)
+    kubernetes.kubectl("label", "namespace", name, "pod-security.kubernetes.io/enforce=restricted")
+    kubernetes.kubectl(
+        *("create", "secret", "generic", "stylefleet-s3", f"--namespace={name}"),
+        f"--from-literal=AWS_ACCESS_KEY_ID={ACCESS_KEY}",
+        f"--from-literal=AWS_SECRET_ACCESS_KEY={SECRET_KEY}",
+    )
+    yield name
+    kubernetes.kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture(scope="session")
+def s3(kubernetes: Kubernetes, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalS3]:
+    with local_s3(tmp_path_factory.mktemp("s3"), address=kubernetes.s3_address) as server:
+        yield server
+
+
+@pytest.fixture
+def fleet(kubernetes: Kubernetes, namespace: str, s3: LocalS3, tmp_path: Path) -> Iterator[Fleet]:
+    """A bucket, and a controller process that spawns real pods."""
+    bucket = f"fleet-{uuid.uuid4().hex[:8]}"
+    s3.create_bucket(bucket)
+    environment = {
+        "STYLEFLEET_CLUSTER": "kubernetes",
+        "KUBECONFIG": str(kubernetes.kubeconfig),
+        "STYLEFLEET_NAMESPACE": namespace,
+        "STYLEFLEET_WORKER_IMAGE": kubernetes.worker_image,
+        "STYLEFLEET_WORKER_SECRET": "stylefleet-s3",
+        "STYLEFLEET_WORKER_CPU": "100m",
+        "STYLEFLEET_WORKER_MEMORY": "3Gi",
+        "STYLEFLEET_GPU_RESOURCE": GPU_RESOURCE,
+    }
+    fleet = Fleet(s3=s3, store=s3.store(), bucket=bucket, folder=tmp_path, environment=environment)
+    fleet.put("styles/style.jpg", picture(96, 64, seed=99))
+    fleet.start()
+    yield fleet
+    fleet.stop()

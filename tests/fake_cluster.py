@@ -1,0 +1,198 @@
+"""A cluster and a store for tests: in memory, and the test decides what happens."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+
+from stylefleet import naming, receipt
+from stylefleet.errors import PreconditionFailed
+from stylefleet.jobs import JobView, Json, format_indexes, parse_indexes, view
+from stylefleet.naming import Ref
+from stylefleet.plan import plan_from_json, tasks_from_bytes
+from stylefleet.store import Listed, Object, Store
+from tests.builders import failed_receipt, make_receipt
+
+Hook = Callable[[str, object], None]
+"""Called with the method's name and its object before a call; what it raises is what the caller gets."""
+
+
+def nothing(_method: str, _subject: object) -> None:
+    """No fault."""
+
+
+class FakeCluster:
+    """Jobs in a dictionary. `work`, `fail` and `finish` are what pods and the Job controller would do."""
+
+    def __init__(self, store: Store, bucket: str) -> None:
+        self.jobs: dict[str, Json] = {}
+        self.created: list[str] = []
+        """Names in order of creation; twice where a Job was made twice."""
+        self.deleted: list[str] = []
+        self.computed: list[str] = []
+        """Content keys in the order in which they were restyled."""
+        self.waiting = ""
+        self.before: Hook = nothing
+        self.after: Hook = nothing
+        self._store = store
+        self._bucket = bucket
+
+    # --- what the controller sees ---------------------------------------------------------------------------------
+
+    def create_job(self, job: Json) -> None:
+        self.before("create_job", job)
+        name = job["metadata"]["name"]
+        existing = self.jobs.get(name)
+        if existing is None:
+            self.created.append(name)
+            copy = json.loads(json.dumps(job))
+            copy["metadata"]["uid"] = f"uid-{len(self.created)}"
+            copy["status"] = {}
+            self.jobs[name] = copy
+        elif existing["metadata"]["labels"][naming.LABEL_RUN] != job["metadata"]["labels"][naming.LABEL_RUN]:
+            raise PreconditionFailed(name)
+        self.after("create_job", job)
+
+    def list_jobs(self) -> list[JobView]:
+        self.before("list_jobs", None)
+        return [view(job) for job in self.jobs.values()]
+
+    def release_job(self, job: JobView) -> None:
+        self.before("release_job", job)
+        found = self.jobs.get(job.name)
+        if found is not None and found["metadata"]["uid"] == job.uid:
+            found["metadata"]["finalizers"] = []
+            if found["metadata"].get("deletionTimestamp"):
+                del self.jobs[job.name]
+        self.after("release_job", job)
+
+    def delete_job(self, job: JobView) -> None:
+        self.before("delete_job", job)
+        found = self.jobs.get(job.name)
+        if found is not None and found["metadata"]["uid"] == job.uid:
+            del self.jobs[job.name]
+            self.deleted.append(job.name)
+        self.after("delete_job", job)
+
+    def waiting_because(self, job: JobView) -> str:
+        self.before("waiting_because", job)
+        return self.waiting
+
+    # --- what the test makes happen -------------------------------------------------------------------------------
+
+    def work(
+        self,
+        *,
+        name: str = "spring",
+        only: set[int] | None = None,
+        bad: Mapping[str, str] | None = None,
+        most: int = 10**9,
+    ) -> None:
+        """Do every open index of the Job of `name`, as workers would; `bad` pictures fail with that reason.
+
+        After `most` pictures of an index its worker dies: what it did has its receipts, the index stays open.
+        """
+        for job in self._of(name):
+            status = job["status"]
+            ended = parse_indexes(status.get("completedIndexes", "")) | parse_indexes(status.get("failedIndexes", ""))
+            for index in range(job["spec"]["completions"]):
+                if (
+                    index not in ended
+                    and (only is None or index in only)
+                    and self._do_index(job, index, bad or {}, most)
+                ):
+                    ended |= {index}
+                    status["completedIndexes"] = format_indexes(
+                        parse_indexes(status.get("completedIndexes", "")) | {index}
+                    )
+
+    def _do_index(self, job: Json, index: int, bad: Mapping[str, str], most: int) -> bool:
+        labels = job["metadata"]["labels"]
+        name, run = labels[naming.LABEL_NAME], labels[naming.LABEL_RUN]
+        plan = plan_from_json(self._store.get(Ref(self._bucket, naming.plan_key(name, run))).data)
+        entry = plan.shards[index]
+        data = self._store.get(Ref(self._bucket, naming.shard_key(name, run, index, entry.digest))).data
+        prefix = Ref(self._bucket, naming.shard_receipts_prefix(name, run, index))
+        parts = list(self._store.list(prefix))
+        done = {r.task_id for part in parts for r in receipt.from_lines(self._store.get(part.ref).data)}
+        attempt = f"{job['metadata']['name']}-{index}-{job['metadata']['uid']}"
+        for task in tasks_from_bytes(data):
+            if task.task_id in done:
+                continue
+            if most <= 0:
+                return False
+            most -= 1
+            self.computed.append(task.content.key)
+            if task.content.key in bad:
+                one = failed_receipt(task, reason=bad[task.content.key])
+            else:
+                etag = self._store.put(task.output, f"restyled {task.content.key}".encode())
+                one = make_receipt(task, result_etag=etag)
+            key = naming.receipts_key(name, run, index, attempt, len(parts))
+            line = receipt.to_lines([replace(one, shard=index, attempt=attempt)])
+            self._store.put(Ref(self._bucket, key), line, if_absent=True)
+            parts.append(next(iter(self._store.list(Ref(self._bucket, key)))))
+        return True
+
+    def fail(self, index: int, *, name: str = "spring") -> None:
+        """The index is given up."""
+        for job in self._of(name):
+            failed = parse_indexes(job["status"].get("failedIndexes", "")) | {index}
+            job["status"]["failedIndexes"] = format_indexes(failed)
+
+    def set_status(self, *, name: str = "spring", **status: object) -> None:
+        for job in self._of(name):
+            job["status"] |= status
+
+    def finish(self, *, name: str = "spring") -> None:
+        """Every index has ended: say so, as the Job controller does."""
+        for job in self._of(name):
+            kind = "Failed" if job["status"].get("failedIndexes") else "Complete"
+            message = "Job has failed indexes" if kind == "Failed" else ""
+            job["status"]["conditions"] = [{"type": kind, "status": "True", "message": message}]
+            job["status"] |= {"active": 0, "ready": 0}
+
+    def _of(self, name: str) -> list[Json]:
+        return [j for j in self.jobs.values() if j["metadata"]["labels"][naming.LABEL_NAME] == name]
+
+
+class HookedStore:
+    """A store whose calls a test may see, break, or break off."""
+
+    def __init__(self, real: Store) -> None:
+        self.real = real
+        self.before: Hook = nothing
+        self.after: Hook = nothing
+        self.puts: list[str] = []
+        """Keys in the order of the puts that went through."""
+
+    def get(self, ref: Ref, *, if_match: str | None = None) -> Object:
+        self.before("get", ref)
+        return self.real.get(ref, if_match=if_match)
+
+    def put(
+        self,
+        ref: Ref,
+        data: bytes,
+        *,
+        if_absent: bool = False,
+        if_match: str | None = None,
+        content_type: str = "application/octet-stream",
+        metadata: Mapping[str, str] | None = None,
+    ) -> str:
+        self.before("put", ref)
+        etag = self.real.put(
+            ref, data, if_absent=if_absent, if_match=if_match, content_type=content_type, metadata=metadata
+        )
+        self.puts.append(ref.key)
+        self.after("put", ref)
+        return etag
+
+    def delete(self, ref: Ref) -> None:
+        self.before("delete", ref)
+        self.real.delete(ref)
+
+    def list(self, prefix: Ref) -> Iterator[Listed]:
+        self.before("list", prefix)
+        return self.real.list(prefix)

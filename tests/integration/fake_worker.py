@@ -1,0 +1,36 @@
+"""A worker for the tests of the local cluster: what it does stands in the file FOLDER/plan.json.
+
+`{"0": ["exit 0"], "1": ["exit 1", "exit 0"], "2": ["wait"]}`: for each index what its first, second, ... attempt does;
+the last word holds for all further ones. Each attempt leaves a file FOLDER/starts/INDEX-ATTEMPT.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+
+def main() -> int:
+    folder = Path(sys.argv[1])
+    assert sys.argv[2:] == ["worker"]
+    index = os.environ["JOB_COMPLETION_INDEX"]
+    starts = folder / "starts"
+    before = len(list(starts.glob(f"{index}-*")))
+    facts = {n: os.environ.get(n) for n in ("STYLEFLEET_BUCKET", "STYLEFLEET_NAME", "STYLEFLEET_RUN", "HOME", "SECRET")}
+    mark = starts / f"{index}-{os.environ['STYLEFLEET_ATTEMPT']}"
+    partial = starts / f"partial-{os.getpid()}"
+    partial.write_text(json.dumps(facts | {"pid": os.getpid()}))
+    partial.rename(mark)
+    words = json.loads((folder / "plan.json").read_text()).get(index, ["exit 0"])
+    word = words[min(before, len(words) - 1)]
+    if word == "wait":
+        while not (folder / f"go-{index}").exists():
+            time.sleep(0.01)
+        return 0
+    return int(word.removeprefix("exit "))
+
+
+sys.exit(main())

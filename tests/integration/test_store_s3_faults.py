@@ -1,0 +1,391 @@
+"""S3Store against a server that fails on demand: lost answers, storms of 503, cut bodies, refused credentials."""
+
+from __future__ import annotations
+
+import http.server
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import pytest
+
+from stylefleet import store_s3
+from stylefleet.errors import AccessDenied, NotFound, PermanentError, PreconditionFailed, StoreUnavailable
+from stylefleet.naming import Ref
+from stylefleet.store_s3 import S3Store, make_client
+
+REF = Ref("shop", "a.jpg")
+ACCESS_KEY, SECRET_KEY = "AKIDEXAMPLE7", "wJalr-hush-hush"
+BOTOCORE_ATTEMPTS = 6  # one, and five again
+
+
+@dataclass
+class Answer:
+    """What the server says; `cut` bytes of the body are promised and not sent, `dropped` hangs up unsaid."""
+
+    status: int = 200
+    body: bytes = b""
+    headers: dict[str, str] = field(default_factory=dict)
+    cut: int = 0
+    dropped: bool = False
+
+
+Request = http.server.BaseHTTPRequestHandler
+Responder = Callable[[Request], Answer]
+
+
+class FaultServer:
+    """Answers requests with `respond`, and remembers them."""
+
+    def __init__(self) -> None:
+        self.requests: list[str] = []
+        self.respond: Responder = lambda _: Answer()
+        outer = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def handle_any(self) -> None:
+                self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                outer.requests.append(f"{self.command} {self.path}")
+                answer = outer.respond(self)
+                if answer.dropped:
+                    self.close_connection = True
+                    return
+                self.send_response(answer.status)
+                for name, value in answer.headers.items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", str(len(answer.body)))
+                self.end_headers()
+                if self.command != "HEAD":
+                    self.wfile.write(answer.body[: len(answer.body) - answer.cut])
+                self.close_connection = self.close_connection or answer.cut > 0
+
+            do_GET = do_PUT = do_HEAD = do_DELETE = handle_any  # noqa: N815 - names of the base class
+
+            def log_message(self, format: str, *args: object) -> None:
+                """Nothing: the tests look at `requests`."""
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server.server_address[1]}"
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultServer]:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
+    monkeypatch.setattr(time, "sleep", lambda _: None)  # between attempts
+    server = FaultServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def store(server: FaultServer) -> Iterator[S3Store]:
+    client = make_client(server.url, None)
+    yield S3Store(client)
+    client.close()
+
+
+def fault(status: int, code: str, message: str = "no") -> Answer:
+    return Answer(status=status, body=f"<Error><Code>{code}</Code><Message>{message}</Message></Error>".encode())
+
+
+def in_order(*answers: Answer) -> Responder:
+    """One answer after the other; the last one again and again."""
+    left = list(answers)
+    return lambda _: left.pop(0) if len(left) > 1 else left[0]
+
+
+STORM = fault(503, "SlowDown")
+STORED = Answer(headers={"ETag": '"e1"'})
+FOUND = Answer(
+    body=b"picture", headers={"ETag": '"e1"', "Last-Modified": "Sun, 01 Mar 2026 12:00:00 GMT", "x-amz-meta-x": "1"}
+)
+
+
+# --- storms --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        STORM,
+        fault(500, "InternalError"),
+        fault(502, ""),
+        Answer(status=504, body=b"<html>gateway</html>"),
+        fault(429, "TooManyRequests"),
+        fault(409, "ConditionalRequestConflict"),
+        fault(400, "RequestTimeout"),
+        Answer(dropped=True),
+    ],
+    ids=lambda a: f"{a.status}{'-dropped' if a.dropped else ''}-{a.body[:40]!r}",
+)
+def test_trouble_that_passes_is_survived_and_trouble_that_stays_is_said(
+    server: FaultServer, store: S3Store, trouble: Answer
+) -> None:
+    server.respond = in_order(*[trouble] * 3, STORED)
+    assert store.put(REF, b"x") == "e1"
+    server.respond = in_order(trouble)
+    with pytest.raises(StoreUnavailable, match=r"s3://shop/a\.jpg"):
+        store.put(REF, b"x")
+
+
+def test_a_storm_is_outlasted_beyond_what_botocore_does_itself(server: FaultServer, store: S3Store) -> None:
+    server.respond = in_order(*[STORM] * (2 * BOTOCORE_ATTEMPTS + 1), FOUND)
+    assert store.get(REF).data == b"picture"
+    assert len(server.requests) == 2 * BOTOCORE_ATTEMPTS + 2
+
+
+def test_attempts_end(server: FaultServer, store: S3Store) -> None:
+    server.respond = in_order(STORM)
+    with pytest.raises(StoreUnavailable, match="503 SlowDown"):
+        store.get(REF)
+    assert len(server.requests) == store_s3.ATTEMPTS * BOTOCORE_ATTEMPTS
+
+
+def test_a_server_that_is_not_there_is_unavailable(server: FaultServer, store: S3Store) -> None:
+    server.close()
+    with pytest.raises(StoreUnavailable, match="did not answer"):
+        store.get(REF)
+
+
+def test_a_body_that_ends_early_is_read_again(server: FaultServer, store: S3Store) -> None:
+    cut = Answer(body=FOUND.body, headers=FOUND.headers, cut=3)
+    server.respond = in_order(cut, cut, FOUND)
+    found = store.get(REF)
+    assert (found.data, found.etag, dict(found.metadata)) == (b"picture", "e1", {"x": "1"})
+    assert len(server.requests) == 3
+    server.respond = in_order(cut)
+    with pytest.raises(StoreUnavailable):
+        store.get(REF)
+
+
+# --- lost answers to conditional puts ------------------------------------------------------------------------------
+
+
+class OneObject:
+    """A bucket with one key that heeds conditions; the answer to the first `lost` writes never arrives."""
+
+    def __init__(self, *, lost: int, there: str | None = None) -> None:
+        self.lost = lost
+        self.token = there
+        """Token of the object; None where there is none."""
+        self.writes = 0
+
+    def __call__(self, request: Request) -> Answer:
+        headers = {"ETag": f'"e{self.writes}"', "x-amz-meta-stylefleet-put": self.token or ""}
+        if request.command == "HEAD":
+            return Answer(headers=headers) if self.token else Answer(status=404)
+        if request.headers["If-None-Match"] and self.token is not None:
+            return fault(412, "PreconditionFailed")
+        match = request.headers["If-Match"]
+        if match and self.token is None:
+            return fault(404, "NoSuchKey")
+        if match and match != f'"e{self.writes}"':
+            return fault(412, "PreconditionFailed")
+        self.writes += 1
+        self.token = request.headers["x-amz-meta-stylefleet-put"]
+        if self.lost > 0:
+            self.lost -= 1
+            return Answer(dropped=True)
+        return Answer(headers={"ETag": f'"e{self.writes}"'})
+
+
+def test_a_put_if_absent_whose_answer_was_lost_is_recognized_as_our_own(server: FaultServer, store: S3Store) -> None:
+    server.respond = there = OneObject(lost=1)
+    assert store.put(REF, b"x", if_absent=True) == "e1"
+    assert there.writes == 1
+
+
+def test_a_put_if_match_whose_answer_was_lost_is_recognized_as_our_own(server: FaultServer, store: S3Store) -> None:
+    server.respond = there = OneObject(lost=1, there="somebody's")
+    assert store.put(REF, b"x", if_match="e0") == "e1"
+    assert there.writes == 1
+
+
+def test_an_object_of_somebody_else_is_not_taken_for_our_own(server: FaultServer, store: S3Store) -> None:
+    server.respond = there = OneObject(lost=0, there="somebody's")
+    with pytest.raises(PreconditionFailed):
+        store.put(REF, b"x", if_absent=True)
+    with pytest.raises(PreconditionFailed):
+        store.put(REF, b"x", if_match="stale")
+    assert there.writes == 0
+
+
+def test_an_earlier_put_of_our_own_is_not_taken_for_this_one(server: FaultServer, store: S3Store) -> None:
+    server.respond = OneObject(lost=0)
+    store.put(REF, b"x", if_absent=True)
+    with pytest.raises(PreconditionFailed):
+        store.put(REF, b"x", if_absent=True)
+
+
+def test_a_put_if_match_over_a_key_that_is_gone_fails_its_condition(server: FaultServer, store: S3Store) -> None:
+    server.respond = OneObject(lost=0)
+    with pytest.raises(PreconditionFailed):
+        store.put(REF, b"x", if_match="e0")
+
+
+def test_an_unconditional_put_leaves_no_token(server: FaultServer, store: S3Store) -> None:
+    seen: list[str | None] = []
+
+    def respond(request: Request) -> Answer:
+        seen.append(request.headers["x-amz-meta-stylefleet-put"])
+        return STORED
+
+    server.respond = respond
+    store.put(REF, b"x", metadata={"x": "1"})
+    assert seen == [None]
+
+
+@pytest.mark.parametrize("condition", [{}, {"if_absent": True}, {"if_match": "e1"}], ids=str)
+def test_a_put_into_a_bucket_that_is_not_there_is_not_found(
+    server: FaultServer, store: S3Store, condition: dict[str, object]
+) -> None:
+    server.respond = in_order(fault(404, "NoSuchBucket"))
+    with pytest.raises(NotFound, match="s3://shop: no such bucket"):
+        store.put(REF, b"x", **condition)  # type: ignore[arg-type]
+
+
+# --- listings ------------------------------------------------------------------------------------------------------
+
+
+def page(keys: list[str], more: str = "") -> Answer:
+    contents = "".join(
+        f"<Contents><Key>{k}</Key><LastModified>2026-03-01T12:00:00.789Z</LastModified><ETag>&quot;e&quot;</ETag>"
+        f"<Size>1</Size></Contents>"
+        for k in keys
+    )
+    rest = f"<NextContinuationToken>{more}</NextContinuationToken>" if more else ""
+    truncated = "true" if more else "false"
+    body = f"<ListBucketResult><IsTruncated>{truncated}</IsTruncated>{contents}{rest}</ListBucketResult>"
+    return Answer(
+        body=f'<?xml version="1.0" encoding="UTF-8"?>{body}'.encode(), headers={"Content-Type": "application/xml"}
+    )
+
+
+def cut_xml(answer: Answer) -> Answer:
+    """A body that is short and says so nowhere, as some proxies make it."""
+    return Answer(body=answer.body[:-30], headers=answer.headers)
+
+
+class Pages:
+    """Two pages; the second fails a few times first."""
+
+    def __init__(self, trouble: Answer, times: int) -> None:
+        self.trouble, self.times = trouble, times
+
+    def __call__(self, request: Request) -> Answer:
+        if "continuation-token=next" not in request.path:
+            return page(["a", "b"], more="next")
+        if self.times > 0:
+            self.times -= 1
+            return self.trouble
+        return page(["c"])
+
+
+TROUBLES = [
+    pytest.param(STORM, id="503"),
+    pytest.param(Answer(dropped=True), id="dropped"),
+    pytest.param(Answer(body=page(["c"]).body, cut=20), id="cut"),
+    pytest.param(cut_xml(page(["c"])), id="short-xml"),
+    pytest.param(Answer(body=b"<html><p>log in</p></html>", headers={"Content-Type": "text/html"}), id="proxy-page"),
+]
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+def test_a_listing_whose_second_page_fails_for_a_while_is_complete(
+    server: FaultServer, store: S3Store, trouble: Answer
+) -> None:
+    server.respond = Pages(trouble, times=3)
+    assert [o.ref.key for o in store.list(Ref("shop", ""))] == ["a", "b", "c"]
+    assert sum("continuation-token" not in r for r in server.requests) == 1
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+def test_a_listing_whose_second_page_never_comes_is_an_error_and_not_short(
+    server: FaultServer, store: S3Store, trouble: Answer
+) -> None:
+    server.respond = Pages(trouble, times=1000)
+    listing = store.list(Ref("shop", ""))
+    assert [next(listing).ref.key, next(listing).ref.key] == ["a", "b"]
+    with pytest.raises(StoreUnavailable):
+        next(listing)
+
+
+def test_a_listings_times_are_cut_to_whole_seconds(server: FaultServer, store: S3Store) -> None:
+    server.respond = in_order(page(["a"]))
+    (listed,) = store.list(Ref("shop", ""))
+    assert listed.modified_at == datetime(2026, 3, 1, 12, tzinfo=UTC)
+    assert listed.etag == "e"
+
+
+# --- refused -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        fault(403, "AccessDenied"),
+        fault(403, "InvalidAccessKeyId", f"The key {ACCESS_KEY} does not exist"),
+        fault(403, "SignatureDoesNotMatch", f"signed with {SECRET_KEY}"),
+        fault(403, "AllAccessDisabled"),
+        fault(400, "ExpiredToken"),
+        fault(401, "Unauthorized"),
+    ],
+    ids=lambda a: a.body[13:40].decode(),
+)
+def test_refused_credentials_are_said_at_once_and_never_shown(
+    server: FaultServer, store: S3Store, answer: Answer
+) -> None:
+    server.respond = in_order(answer)
+    with pytest.raises(AccessDenied) as caught:
+        store.get(REF)
+    assert "s3://shop/a.jpg" in str(caught.value)
+    assert SECRET_KEY not in str(caught.value)
+    assert ACCESS_KEY not in str(caught.value)
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "trouble", [STORM, Answer(dropped=True), fault(400, "InvalidArgument"), fault(404, "NoSuchKey")]
+)
+def test_no_error_shows_a_credential(server: FaultServer, store: S3Store, trouble: Answer) -> None:
+    server.respond = in_order(trouble)
+    with pytest.raises((PermanentError, StoreUnavailable)) as caught:
+        store.get(REF)
+    assert SECRET_KEY not in str(caught.value)
+    assert ACCESS_KEY not in str(caught.value)
+
+
+def test_a_fault_of_ours_is_permanent_and_not_retried(server: FaultServer, store: S3Store) -> None:
+    server.respond = in_order(fault(400, "InvalidArgument"))
+    with pytest.raises(PermanentError, match="400 InvalidArgument"):
+        store.get(REF)
+    assert len(server.requests) == 1
+
+
+def test_without_credentials_it_says_which_variable_to_set(
+    server: FaultServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nowhere")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/nowhere")
+    client = make_client(server.url, None)
+    with pytest.raises(AccessDenied, match="AWS_ACCESS_KEY_ID"):
+        S3Store(client).get(REF)
+    client.close()
+    assert server.requests == []

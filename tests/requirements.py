@@ -1,0 +1,58 @@
+"""What the tests need beside Python packages: in CI it is installed here, elsewhere a missing part is named.
+
+Run before pytest by `make test`. Each part knows its program and the Debian packages that bring it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A program that some tests start."""
+
+    program: str
+    packages: tuple[str, ...]
+    """Debian packages that bring it."""
+    used_by: str
+    """Which tests are skipped without it."""
+
+
+PARTS = (Part(program="chromium", packages=("chromium",), used_by="tests of pages in a real browser"),)
+
+
+def missing() -> list[Part]:
+    return [part for part in PARTS if shutil.which(part.program) is None]
+
+
+def main() -> int:
+    """Install in CI, name elsewhere."""
+    absent = missing()
+    if not absent:
+        return 0
+    packages = [package for part in absent for package in part.packages]
+    if os.environ.get("CI") != "true":
+        for part in absent:
+            print(
+                f"{part.program} is missing: skipping {part.used_by}; install {' '.join(part.packages)}",
+                file=sys.stderr,
+            )
+        return 0
+    for command in (
+        ["apt-get", "update", "-qq"],
+        ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages],
+    ):
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    still = [part.program for part in missing()]
+    if still:
+        print(f"still missing after the installation: {', '.join(still)}", file=sys.stderr)
+    return bool(still)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

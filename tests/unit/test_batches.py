@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stylefleet.batches import BATCH_MAX, PIXELS_PER_STEP, batch_size, batches
+
+
+class Picture(NamedTuple):
+    number: int
+    shape: tuple[int, int]
+
+
+@pytest.mark.parametrize(
+    ("shape", "size"),
+    [((16, 16), 8), ((224, 224), 8), ((256, 244), 8), ((384, 512), 2), ((512, 512), 1), ((4096, 4096), 1)],
+)
+def test_a_step_has_half_a_megapixel_and_at_most_eight_pictures(shape: tuple[int, int], size: int) -> None:
+    assert batch_size(shape) == size
+
+
+def test_pictures_of_equal_size_are_together_in_their_order() -> None:
+    wide, tall = (400, 600), (600, 400)
+    pictures = [Picture(n, wide if n % 3 else tall) for n in range(7)]
+    assert [[p.number for p in batch] for batch in batches(pictures)] == [[0, 3], [6], [1, 2], [4, 5]]
+
+
+def test_no_pictures_are_no_batches() -> None:
+    assert batches([]) == []
+
+
+shapes = st.sampled_from([(64, 64), (224, 224), (300, 500), (500, 300), (512, 512), (2000, 3000)])
+
+
+@given(st.lists(shapes, max_size=60))
+def test_every_picture_is_in_one_batch_of_its_size(found: list[tuple[int, int]]) -> None:
+    pictures = [Picture(n, shape) for n, shape in enumerate(found)]
+    made = batches(pictures)
+    assert sorted(p for batch in made for p in batch) == pictures
+    for batch in made:
+        assert len({p.shape for p in batch}) == 1
+        assert 1 <= len(batch) <= BATCH_MAX
+        height, width = batch[0].shape
+        assert len(batch) == 1 or len(batch) * height * width <= PIXELS_PER_STEP

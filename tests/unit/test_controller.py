@@ -1,0 +1,651 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+import structlog
+
+from stylefleet import naming, status, yaml_positions
+from stylefleet.controller import Controller
+from stylefleet.dry_run import DryRunCluster, DryRunStore
+from stylefleet.errors import StoreUnavailable
+from stylefleet.metrics import ControllerMetrics
+from stylefleet.naming import Ref
+from stylefleet.planner import Pace
+from stylefleet.status import Phase, Status
+from stylefleet.store_memory import MemoryStore
+from tests.builders import NOW, TEMPLATE, jpeg_bytes, manifest_bytes
+from tests.fake_cluster import FakeCluster, HookedStore
+
+PICTURES = ("a", "b", "c")
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> None:
+    structlog.configure(
+        processors=[structlog.processors.KeyValueRenderer()], logger_factory=structlog.ReturnLoggerFactory()
+    )
+
+
+@dataclass
+class World:
+    """A bucket, a cluster, a clock, and the controllers that a test starts."""
+
+    now: datetime = NOW
+    memory: MemoryStore = field(init=False)
+    store: HookedStore = field(init=False)
+    cluster: FakeCluster = field(init=False)
+    metrics: ControllerMetrics = field(init=False)
+    controller: Controller = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.memory = MemoryStore("service", "shop", clock=lambda: self.now)
+        self.store = HookedStore(self.memory)
+        self.cluster = FakeCluster(self.memory, "service")
+        self.memory.put(Ref("shop", "styles/waves.jpg"), jpeg_bytes(7))
+        for name in PICTURES:
+            self.picture(name)
+        self.restart()
+
+    def restart(self) -> None:
+        self.controller = self.new_controller()
+
+    def new_controller(self, **edges: Any) -> Controller:
+        self.metrics = ControllerMetrics()
+        facts: dict[str, Any] = {
+            "store": self.store,
+            "cluster": self.cluster,
+            "bucket": "service",
+            "allowed": (Ref("shop", ""),),
+            "template": TEMPLATE,
+            "pace": Pace(shard_seconds=900.0, worker_flops=1e12),
+            "metrics": self.metrics,
+            "clock": lambda: self.now,
+        }
+        return Controller(**(facts | edges))
+
+    def picture(self, name: str, shade: int = 1) -> None:
+        self.memory.put(Ref("shop", f"catalog/{name}.jpg"), f"picture {name} {shade}".encode())
+
+    def submit(self, name: str = "spring", **spec: object) -> None:
+        self.put(f"{name}.yaml", manifest_bytes(name, **spec))
+
+    def put(self, file_name: str, data: bytes = b"") -> None:
+        self.memory.put(Ref("service", naming.INBOX_PREFIX + file_name), data)
+
+    def remove(self, file_name: str) -> None:
+        self.memory.delete(Ref("service", naming.INBOX_PREFIX + file_name))
+
+    def tick(self, times: int = 1) -> None:
+        for _ in range(times):
+            self.now += timedelta(seconds=10)
+            self.controller.tick()
+
+    def status(self, name: str = "spring") -> Status:
+        return status.from_json(self.memory.get(Ref("service", naming.status_key(name))).data)
+
+    def has_status(self, name: str) -> bool:
+        return naming.status_key(name) in self.keys("service")
+
+    def report(self, name: str = "spring") -> dict[str, Any]:
+        uri = self.status(name).report
+        document: dict[str, Any] = json.loads(self.memory.get(naming.parse_uri(uri)).data)
+        return document
+
+    def keys(self, bucket: str) -> dict[str, str]:
+        """ETag by key."""
+        return {o.ref.key: o.etag for o in self.memory.list(Ref(bucket, ""))}
+
+    def work_to_the_end(self, name: str = "spring", **how: Any) -> None:
+        self.tick()
+        self.cluster.work(name=name, **how)
+        self.cluster.finish(name=name)
+        self.tick(2)
+
+    def failures(self, scope: str = "manifest") -> float:
+        value = self.metrics.registry.get_sample_value("stylefleet_reconcile_failures_total", {"scope": scope})
+        assert value is not None
+        return value
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+# --- the usual way --------------------------------------------------------------------------------------------------
+
+
+def test_a_manifest_is_planned_once_gets_one_job_and_ends_with_all_results(world: World) -> None:
+    world.submit()
+    world.tick()
+    assert len(world.cluster.created) == 1
+    found = world.status()
+    assert (found.phase, found.pictures, found.done, found.pending) == (Phase.RUNNING, 3, 0, 3)
+    world.tick(3)
+    world.cluster.work(only={0})
+    world.tick()
+    assert world.status().done == 2
+    world.cluster.work()
+    world.cluster.finish()
+    world.tick()
+    found = world.status()
+    assert (found.phase, found.done, found.failed, found.pending) == (Phase.SUCCEEDED, 3, 0, 0)
+    assert found.message == "all 3 pictures have a result"
+    assert world.report()["totals"] == {"pictures": 3, "skipped": 0, "done": 3, "failed": 0}
+    assert sorted(world.cluster.computed) == [f"catalog/{n}.jpg" for n in PICTURES]
+    assert len(world.cluster.created) == 1
+    assert sum(key.endswith("/plan.json") for key in world.store.puts) == 1
+    assert sum("/shards/" in key for key in world.store.puts) == 2
+
+
+def test_a_finished_job_is_let_go_and_a_finished_run_costs_no_more_writes(world: World) -> None:
+    world.submit()
+    world.work_to_the_end()
+    world.tick()
+    (job,) = world.cluster.jobs.values()
+    assert job["metadata"]["finalizers"] == []
+    world.store.puts.clear()
+    gets: list[object] = []
+    world.store.before = lambda method, ref: gets.append(ref) if method == "get" else None
+    world.tick(3)
+    assert world.store.puts == []
+    assert gets == []
+
+
+def test_failed_pictures_make_a_partial_success_whose_report_names_each_with_its_reason(world: World) -> None:
+    world.submit()
+    world.work_to_the_end(bad={"catalog/b.jpg": "undecodable"})
+    found = world.status()
+    assert (found.phase, found.done, found.failed) == (Phase.PARTIALLY_SUCCEEDED, 2, 1)
+    report = world.report()
+    assert report["failuresByReason"] == {"undecodable": 1}
+    assert [(f["content"], f["reason"]) for f in report["failures"]] == [("s3://shop/catalog/b.jpg", "undecodable")]
+
+
+def test_a_failed_index_gives_unfinished_shards(world: World) -> None:
+    world.submit()
+    world.tick()
+    world.cluster.work(only={0})
+    world.cluster.fail(1)
+    world.tick()
+    assert world.status().phase is Phase.RUNNING
+    world.cluster.finish()
+    world.tick()
+    found = world.status()
+    assert (found.phase, found.done, found.failed, found.pending) == (Phase.PARTIALLY_SUCCEEDED, 2, 1, 0)
+    assert "Job has failed indexes" in found.message
+    assert world.report()["unfinishedShards"] == [{"shard": 1, "pictures": 1}]
+
+
+def test_a_job_that_was_deleted_by_hand_is_made_again_and_only_the_rest_is_computed(world: World) -> None:
+    world.submit()
+    world.tick()
+    world.cluster.work(only={0})
+    world.cluster.jobs.clear()
+    world.work_to_the_end()
+    assert len(world.cluster.created) == 2
+    assert sorted(world.cluster.computed) == [f"catalog/{n}.jpg" for n in PICTURES]
+    assert world.status().phase is Phase.SUCCEEDED
+
+
+def test_a_run_that_waits_says_why_after_a_while_and_no_longer_when_it_works(world: World) -> None:
+    world.submit()
+    world.tick(2)
+    world.cluster.waiting = "Unschedulable: no GPU"
+    assert world.status().waiting_because == ""
+    world.tick(2)
+    assert world.status().waiting_because == "Unschedulable: no GPU"
+    world.cluster.set_status(active=1, ready=1)
+    world.tick()
+    assert world.status().waiting_because == ""
+
+
+# --- rejected ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_bad_manifest_is_rejected_with_each_error_and_the_others_go_on(world: World) -> None:
+    world.put("bad.yaml", b"kind: StyleJob\nspec: {stiles: []}\n")
+    world.put("broken.yaml", b"\xff")
+    world.submit()
+    world.tick()
+    bad = world.status("bad")
+    assert (bad.phase, bad.reason) == (Phase.REJECTED, "ManifestInvalid")
+    assert "spec.stiles" in {e.path for e in bad.errors}
+    assert len(bad.errors) > 3
+    assert world.status("broken").phase is Phase.REJECTED
+    assert len(world.cluster.created) == 1
+    assert world.failures() == 0
+
+
+def test_a_rejected_manifest_that_is_put_right_is_carried_out(world: World) -> None:
+    world.put("spring.yaml", b"kind: StyleJob")
+    world.tick(2)
+    assert world.status().phase is Phase.REJECTED
+    world.submit()
+    world.work_to_the_end()
+    assert world.status().phase is Phase.SUCCEEDED
+    assert world.status().errors == ()
+
+
+@pytest.mark.parametrize(
+    ("spec", "path", "message"),
+    [
+        ({"content": {"prefix": "s3://shop/nothing/"}}, "spec.content", "no picture matches"),
+        ({"content": {"prefix": "s3://shop/catalog/", "include": ["*.gif"]}}, "spec.content", "no picture matches"),
+        (
+            {"content": {"keys": ["s3://shop/catalog/a.jpg", "s3://shop/catalog/z.jpg"]}},
+            "spec.content.keys[1]",
+            "the picture is not there",
+        ),
+        ({"styles": [{"image": "s3://shop/styles/gone.jpg"}]}, "spec.styles[0].image", "the style is not there"),
+        (
+            {"styles": [{"image": "s3://shop/styles/waves.jpg"}, {"image": "s3://shop/catalog/a.jpg"}]},
+            "spec.styles[1].image",
+            "the style is not a usable picture",
+        ),
+        ({"output": {"prefix": "s3://elsewhere/"}}, "spec.output.prefix", "this place is not allowed"),
+    ],
+)
+def test_a_manifest_that_names_what_cannot_be_used_is_rejected(
+    world: World, spec: dict[str, object], path: str, message: str
+) -> None:
+    world.submit(**spec)
+    world.tick(2)
+    (error,) = world.status().errors
+    assert world.status().phase is Phase.REJECTED
+    assert error.path == path
+    assert error.message.startswith(message)
+    assert world.cluster.created == []
+    assert world.failures() == 0
+
+
+def test_a_second_file_of_one_name_is_told_so_and_the_first_goes_on(world: World) -> None:
+    world.put("spring.json", manifest_bytes("spring"))
+    world.put("spring.yaml", manifest_bytes("spring"))
+    world.tick(2)
+    assert len(world.cluster.created) == 1
+    assert world.status().phase is Phase.RUNNING
+    assert world.status("spring.yaml").phase is Phase.REJECTED
+
+
+# --- cancelled, deleted, changed -------------------------------------------------------------------------------------
+
+
+def test_a_cancel_marker_stops_the_workers_and_keeps_what_is_done(world: World) -> None:
+    world.submit()
+    world.tick()
+    world.cluster.work(only={0})
+    world.put("spring.cancel")
+    world.tick()
+    assert world.cluster.jobs == {}
+    world.tick()
+    found = world.status()
+    assert (found.phase, found.done) == (Phase.CANCELLED, 2)
+    assert world.report()["totals"]["done"] == 2
+    world.tick(3)
+    assert len(world.cluster.created) == 1
+
+
+def test_a_cancelled_run_is_not_taken_up_again_by_a_new_controller(world: World) -> None:
+    world.submit()
+    world.tick()
+    world.put("spring.cancel")
+    world.tick(2)
+    world.remove("spring.cancel")
+    world.restart()
+    world.tick(3)
+    assert world.status().phase is Phase.CANCELLED
+    assert len(world.cluster.created) == 1
+
+
+def test_a_deleted_manifest_cancels_its_run_when_it_was_twice_not_seen(world: World) -> None:
+    world.submit()
+    world.tick()
+    world.cluster.work(only={0})
+    world.remove("spring.yaml")
+    world.tick()
+    assert world.cluster.deleted == []
+    world.tick()
+    assert len(world.cluster.deleted) == 1
+    world.tick()
+    found = world.status()
+    assert (found.phase, found.done) == (Phase.CANCELLED, 2)
+    assert found.message == "the manifest was deleted; 2 of 3 pictures have a result"
+
+
+def test_a_manifest_that_is_back_in_time_goes_on(world: World) -> None:
+    world.submit()
+    world.tick()
+    data = world.memory.get(Ref("service", "jobs/spring.yaml")).data
+    submitted_at, world.now = world.now, world.memory.get(Ref("service", "jobs/spring.yaml")).modified_at
+    world.remove("spring.yaml")
+    world.controller.tick()
+    world.put("spring.yaml", data)
+    world.now = submitted_at
+    world.tick(3)
+    assert world.cluster.deleted == []
+    assert world.status().phase is Phase.RUNNING
+
+
+def test_a_manifest_deleted_while_no_controller_ran_cancels_its_run(world: World) -> None:
+    world.submit()
+    world.tick()
+    world.remove("spring.yaml")
+    world.restart()
+    world.tick(4)
+    assert world.cluster.jobs == {}
+    assert world.status().phase is Phase.CANCELLED
+
+
+def test_deleting_the_manifest_of_a_finished_run_changes_nothing_it_says(world: World) -> None:
+    world.submit()
+    world.work_to_the_end()
+    before = world.status()
+    world.remove("spring.yaml")
+    world.tick(3)
+    assert world.status() == before
+
+
+def test_a_changed_manifest_supersedes_its_run(world: World) -> None:
+    world.submit()
+    world.tick()
+    first = world.status().run
+    world.submit(recipe={"size": 80, "preset": "draft"})
+    world.tick()
+    assert world.status().run != first
+    assert len(world.cluster.created) == 2
+    assert len(world.cluster.jobs) == 1
+    world.work_to_the_end()
+    assert world.status().phase is Phase.SUCCEEDED
+
+
+def test_the_same_manifest_put_again_computes_only_what_is_new(world: World) -> None:
+    world.submit()
+    world.work_to_the_end()
+    world.cluster.computed.clear()
+    world.picture("d")
+    world.picture("b", shade=2)
+    world.memory.delete(Ref("shop", "restyled/spring/c.jpg"))
+    world.submit()
+    world.work_to_the_end()
+    assert sorted(world.cluster.computed) == ["catalog/b.jpg", "catalog/c.jpg", "catalog/d.jpg"]
+    found = world.status()
+    assert (found.phase, found.pictures, found.skipped, found.done) == (Phase.SUCCEEDED, 4, 1, 3)
+
+
+def test_the_same_manifest_put_again_with_nothing_new_ends_without_a_job(world: World) -> None:
+    world.submit()
+    world.work_to_the_end()
+    first = world.status().run
+    world.now += timedelta(minutes=1)
+    world.submit()
+    world.tick(2)
+    found = world.status()
+    assert found.run != first
+    assert (found.phase, found.skipped, found.done) == (Phase.SUCCEEDED, 3, 0)
+    assert len(world.cluster.created) == 1
+
+
+# --- faults -----------------------------------------------------------------------------------------------------------
+
+
+def breaking(part: str, error: Exception) -> Callable[[str, object], None]:
+    def before(_method: str, subject: object) -> None:
+        if part in str(subject):
+            raise error
+
+    return before
+
+
+def test_a_store_that_fails_for_one_manifest_does_not_stop_the_others(world: World) -> None:
+    world.submit("autumn")
+    world.submit("spring")
+    world.store.before = breaking("runs/autumn/", StoreUnavailable("503 SlowDown"))
+    world.tick()
+    assert world.status("spring").phase is Phase.RUNNING
+    held_up = world.status("autumn")
+    assert (held_up.phase, held_up.reason) == (Phase.PENDING, "StoreUnavailable")
+    assert "503 SlowDown" in held_up.message
+    assert world.failures() == 1
+    world.store.before = lambda *_: None
+    world.tick()
+    found = world.status("autumn")
+    assert (found.phase, found.reason, found.message) == (Phase.RUNNING, "", "")
+
+
+def test_a_fault_of_our_own_in_one_manifest_does_not_stop_the_others(world: World) -> None:
+    world.submit("autumn")
+    world.submit("spring")
+    world.store.before = breaking("runs/autumn/", ZeroDivisionError("a bug"))
+    world.tick()
+    assert world.status("spring").phase is Phase.RUNNING
+    assert world.failures() == 1
+
+
+@pytest.mark.parametrize("edge", ["list", "list_jobs"])
+def test_a_listing_that_fails_is_for_the_loop_to_handle_and_does_no_harm(world: World, edge: str) -> None:
+    world.submit()
+    world.tick()
+
+    def before(method: str, _subject: object) -> None:
+        if method == edge:
+            raise StoreUnavailable("away")
+
+    world.store.before = world.cluster.before = before
+    for _ in range(3):
+        with pytest.raises(StoreUnavailable):
+            world.tick()
+    world.store.before = world.cluster.before = lambda *_: None
+    world.work_to_the_end()
+    assert world.cluster.deleted == []
+    assert world.status().phase is Phase.SUCCEEDED
+
+
+def test_a_restart_at_every_step_creates_nothing_twice(world: World) -> None:
+    world.submit()
+    for step in range(6):
+        world.restart()
+        world.tick()
+        if step == 2:
+            world.cluster.work(only={0})
+        if step == 3:
+            world.cluster.work()
+            world.cluster.finish()
+    assert world.status().phase is Phase.SUCCEEDED
+    assert len(world.cluster.created) == 1
+    assert sum(key.endswith("/plan.json") for key in world.store.puts) == 1
+    assert sorted(world.cluster.computed) == [f"catalog/{n}.jpg" for n in PICTURES]
+    assert sum(key == "status/spring.json" for key in world.store.puts) == 4  # planned, running, 2 done, ended
+
+
+class Killed(BaseException):
+    """kill -9 at this very call."""
+
+
+def killing(number: int) -> Callable[[str, object], None]:
+    """Kills at the `number`-th changing call."""
+    calls = iter(range(10**6))
+
+    def hook(method: str, _subject: object) -> None:
+        if method in ("put", "delete", "create_job", "delete_job", "release_job") and next(calls) == number:
+            raise Killed
+
+    return hook
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_controller_killed_at_any_call_loses_nothing_and_does_nothing_twice(when: str) -> None:
+    reached = 0
+    for number in range(100):
+        world = World()
+        world.submit()
+        hook = killing(number)
+        setattr(world.store, when, hook)
+        setattr(world.cluster, when, hook)
+        killed = False
+        for step in range(8):
+            try:
+                world.tick()
+            except Killed:
+                killed = True
+                world.restart()
+            if step == 3:
+                world.cluster.work(bad={"catalog/b.jpg": "undecodable"})
+                world.cluster.finish()
+        found = world.status()
+        assert (found.phase, found.done, found.failed) == (Phase.PARTIALLY_SUCCEEDED, 2, 1), number
+        assert world.report()["totals"]["failed"] == 1
+        assert len(world.cluster.created) == 1
+        assert len(world.cluster.computed) == 3
+        (job,) = world.cluster.jobs.values()
+        assert job["metadata"]["finalizers"] == []
+        if not killed:
+            break
+        reached = number
+    assert reached >= 5  # two shards, plan, statuses, Job, report
+
+
+def test_of_two_controllers_at_once_one_is_fenced_and_the_work_is_done_once(world: World) -> None:
+    other = world.new_controller()
+    for step in range(8):
+        if step == 1:
+            world.submit()
+        world.tick()
+        other.tick()
+        if step == 4:
+            world.cluster.work()
+            world.cluster.finish()
+    assert world.status().phase is Phase.SUCCEEDED
+    assert len(world.cluster.created) == 1
+    assert sorted(world.cluster.computed) == [f"catalog/{n}.jpg" for n in PICTURES]
+    world.store.puts.clear()
+    world.tick(2)
+    other.tick()
+    assert world.store.puts == []
+
+
+def test_a_status_written_by_another_controller_is_not_overwritten_unread(world: World) -> None:
+    world.submit()
+    world.tick()
+    ref = Ref("service", "status/spring.json")
+    foreign = replace(world.status(), phase=Phase.CANCELLED, message="by the other one")
+    world.memory.put(ref, status.to_json(foreign))
+    world.cluster.work(only={0})
+    world.tick()
+    assert world.status() == foreign
+    assert world.failures() == 1
+    world.tick(2)
+    assert world.status() == foreign
+    assert world.failures() == 1
+
+
+def test_a_dry_run_says_what_it_would_do_and_changes_nothing(world: World) -> None:
+    world.submit("autumn")
+    world.put("bad.yaml", b"kind: StyleJob")
+    world.submit()
+    world.tick()
+    world.cluster.work(only={0})
+    world.picture("d")
+    world.submit("summer")
+    world.remove("autumn.yaml")
+    before = (world.keys("service"), world.keys("shop"), json.dumps(world.cluster.jobs), list(world.cluster.deleted))
+    world.store.puts.clear()
+    dry = world.new_controller(store=DryRunStore(world.store, "service", "shop"), cluster=DryRunCluster(world.cluster))
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(4):
+            dry.tick()
+    assert world.store.puts == []
+    after = (world.keys("service"), world.keys("shop"), json.dumps(world.cluster.jobs), list(world.cluster.deleted))
+    assert after == before
+    events = {line["event"] for line in logs}
+    assert {"would_put", "would_create_job", "would_delete_job"} <= events
+
+
+# --- metrics ----------------------------------------------------------------------------------------------------------
+
+
+def test_each_picture_is_counted_once_in_the_metrics(world: World) -> None:
+    world.submit()
+    world.tick()
+    world.cluster.work(most=1, bad={"catalog/c.jpg": "too_small"})
+    world.tick()
+    registry = world.metrics.registry
+    assert registry.get_sample_value("stylefleet_pending_tasks") == 1
+    assert registry.get_sample_value("stylefleet_runs", {"state": "waiting"}) == 1
+    world.cluster.work()
+    world.cluster.finish()
+    world.tick(3)
+    assert registry.get_sample_value("stylefleet_tasks_total", {"outcome": "done", "reason": ""}) == 2
+    assert registry.get_sample_value("stylefleet_tasks_total", {"outcome": "failed", "reason": "too_small"}) == 1
+    assert registry.get_sample_value("stylefleet_pending_tasks") == 0
+    assert registry.get_sample_value("stylefleet_runs", {"state": "running"}) == 0
+    assert registry.get_sample_value("stylefleet_reconcile_last_success_timestamp_seconds") == world.now.timestamp()
+
+
+def test_the_jobs_of_another_service_in_the_namespace_are_left_alone() -> None:
+    world = World()
+    world.submit()
+    world.tick()
+    job = next(iter(world.cluster.jobs.values()))
+    job["metadata"]["labels"][naming.LABEL_BUCKET] = "another-service"
+    world.remove("spring.yaml")
+
+    world.tick(3)
+
+    assert list(world.cluster.jobs.values()) == [job], "it has no manifest here, and is none of our business"
+
+
+def test_a_new_submission_that_is_held_up_does_not_wear_the_success_of_the_old() -> None:
+    world = World()
+    world.submit()
+    world.work_to_the_end()
+    old = world.status()
+    assert old.phase is Phase.SUCCEEDED
+    world.submit(output={"prefix": "s3://shop/elsewhere/"})
+
+    def away(call: str, ref: Ref) -> None:
+        if call == "get" and ref.bucket == "shop":
+            raise StoreUnavailable("the shop is closed")
+
+    world.store.before = away
+    world.tick()
+
+    held_up = world.status()
+    assert (held_up.phase, held_up.report) == (Phase.PENDING, "")
+    assert held_up.run != old.run
+    assert "the shop is closed" in held_up.message
+
+
+def test_a_manifest_of_any_size_is_never_read_whole_before_its_size_is_known() -> None:
+    world = World()
+    world.put("huge.yaml", b"#" * (yaml_positions.BYTES_MAX + 1))
+    read: list[tuple[str, Ref]] = []
+    world.store.before = lambda call, ref: read.append((call, ref))
+
+    world.tick(2)
+
+    assert world.status("huge").errors[0].message == "the manifest is too large"
+    assert ("get", Ref("service", "jobs/huge.yaml")) not in read
+
+
+def test_a_controller_that_slept_makes_no_job_for_a_run_that_another_has_ended() -> None:
+    world = World()
+    world.submit()
+    sleeper = world.controller
+    world.tick()
+    awake = world.new_controller()
+    world.put("spring.cancel")
+    for _ in range(3):
+        awake.tick()
+    assert world.status().phase is Phase.CANCELLED
+    world.remove("spring.cancel")
+
+    sleeper.tick()
+
+    assert world.cluster.jobs == {}
+    assert world.status().phase is Phase.CANCELLED

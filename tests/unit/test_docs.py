@@ -1,0 +1,52 @@
+"""What the documents say is what the code does."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from typer.testing import CliRunner
+
+from stylefleet import settings
+from stylefleet.cli.main import app
+from stylefleet.manifest import json_schema
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_committed_schema_is_the_one_that_the_models_give() -> None:
+    committed = json.loads((ROOT / "docs/stylejob.schema.json").read_text())
+    assert committed == json_schema(), "run: stylefleet schema > docs/stylejob.schema.json"
+
+
+def test_every_variable_that_the_code_reads_is_in_the_readme_and_the_reverse() -> None:
+    pattern = re.compile(r"\b(?:STYLEFLEET|AWS|JOB|TF)_[A-Z0-9_]+\b")
+    read = set(pattern.findall(Path(settings.__file__).read_text()))
+    told = set(pattern.findall(README))
+    credentials = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
+    assert read - told == set()
+    assert told - read - credentials == set()
+
+
+def test_every_command_in_the_readme_exists() -> None:
+    names = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
+    told = set(re.findall(r"(?m)^(?:\.venv/bin/)?stylefleet ([a-z]+)", README))
+    assert told <= names
+    assert told, "the README shows commands"
+
+
+def test_every_make_target_in_the_readme_exists() -> None:
+    targets = set(re.findall(r"(?m)^([a-z]+):", (ROOT / "Makefile").read_text()))
+    told = set(re.findall(r"`?make ([a-z]+)", README)) - {"in"}
+    assert {"demo", "test"} <= told <= targets
+
+
+def test_every_command_has_an_example_in_its_help() -> None:
+    for command in app.registered_commands:
+        name = command.name or (command.callback.__name__ if command.callback else "")
+        if name == "worker":
+            continue  # started by the cluster, not by people
+        text = CliRunner().invoke(app, [name, "--help"]).output
+        assert f"Example: {'STYLEFLEET_BUCKET' if name == 'controller' else f'stylefleet {name}'}" in text, name

@@ -1,0 +1,363 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stylefleet import jobs, naming
+from stylefleet.jobs import JobView, job_for
+from tests.builders import RUN, TEMPLATE, make_plan
+
+SCRATCH = "/tmp"  # noqa: S108 - the pod's own volume
+JOB_NAME = f"sf-spring-{RUN}"
+
+GOLDEN = {
+    "apiVersion": "batch/v1",
+    "kind": "Job",
+    "metadata": {
+        "name": JOB_NAME,
+        "namespace": "art",
+        "labels": {
+            "stylefleet.dev/name": "spring",
+            "stylefleet.dev/run": RUN,
+            "stylefleet.dev/bucket": "service",
+            "app.kubernetes.io/managed-by": "stylefleet",
+            "kueue.x-k8s.io/queue-name": "gpu-batch",
+        },
+        "finalizers": ["stylefleet.dev/report-is-durable"],
+    },
+    "spec": {
+        "completionMode": "Indexed",
+        "completions": 3,
+        "parallelism": 2,
+        "backoffLimitPerIndex": 3,
+        "maxFailedIndexes": 3,
+        "podReplacementPolicy": "Failed",
+        "podFailurePolicy": {
+            "rules": [
+                {
+                    "action": "FailIndex",
+                    "onExitCodes": {"containerName": "worker", "operator": "In", "values": [42]},
+                },
+                {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+            ]
+        },
+        "ttlSecondsAfterFinished": 21600,
+        "template": {
+            "metadata": {
+                "labels": {
+                    "stylefleet.dev/name": "spring",
+                    "stylefleet.dev/run": RUN,
+                    "stylefleet.dev/bucket": "service",
+                    "app.kubernetes.io/managed-by": "stylefleet",
+                }
+            },
+            "spec": {
+                "restartPolicy": "Never",
+                "serviceAccountName": "stylefleet-worker",
+                "automountServiceAccountToken": False,
+                "enableServiceLinks": False,
+                "terminationGracePeriodSeconds": 30,
+                "securityContext": {
+                    "runAsNonRoot": True,
+                    "runAsUser": 10001,
+                    "runAsGroup": 10001,
+                    "fsGroup": 10001,
+                    "seccompProfile": {"type": "RuntimeDefault"},
+                },
+                "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
+                "containers": [
+                    {
+                        "name": "worker",
+                        "image": "registry.example/worker:1",
+                        "imagePullPolicy": "IfNotPresent",
+                        "args": ["worker"],
+                        "env": [
+                            {"name": "STYLEFLEET_BUCKET", "value": "service"},
+                            {"name": "STYLEFLEET_NAME", "value": "spring"},
+                            {"name": "STYLEFLEET_RUN", "value": RUN},
+                            {"name": "STYLEFLEET_S3_ENDPOINT", "value": "http://s3.example:9000"},
+                            {"name": "HOME", "value": SCRATCH},
+                            {"name": "TF_NUM_INTRAOP_THREADS", "value": "4"},
+                            {
+                                "name": "STYLEFLEET_ATTEMPT",
+                                "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}},
+                            },
+                        ],
+                        "envFrom": [{"secretRef": {"name": "s3-credentials"}}],
+                        "resources": {
+                            "requests": {"cpu": "2", "memory": "6Gi", "nvidia.com/gpu": "1"},
+                            "limits": {"memory": "6Gi", "nvidia.com/gpu": "1"},
+                        },
+                        "securityContext": {
+                            "allowPrivilegeEscalation": False,
+                            "readOnlyRootFilesystem": True,
+                            "capabilities": {"drop": ["ALL"]},
+                        },
+                        "terminationMessagePolicy": "FallbackToLogsOnError",
+                        "volumeMounts": [{"name": "scratch", "mountPath": SCRATCH}],
+                    }
+                ],
+                "volumes": [{"name": "scratch", "emptyDir": {"sizeLimit": "1Gi"}}],
+            },
+        },
+    },
+}
+
+
+def pod_spec(**changes: object) -> dict[str, Any]:
+    spec: dict[str, Any] = job_for(make_plan(), replace(TEMPLATE, **changes))["spec"]["template"]["spec"]  # type: ignore[arg-type]
+    return spec
+
+
+def test_the_whole_job_of_a_run() -> None:
+    plan = make_plan(shards=(2, 2, 1), parallelism=2, queue="gpu-batch")
+    assert job_for(plan, TEMPLATE) == GOLDEN
+
+
+def test_no_more_workers_than_shards() -> None:
+    assert job_for(make_plan(shards=(1, 1), parallelism=8), TEMPLATE)["spec"]["parallelism"] == 2
+
+
+def test_a_run_without_queue_or_gpu_asks_for_neither() -> None:
+    job = job_for(make_plan(queue=None, gpus=0), TEMPLATE)
+    assert naming.LABEL_QUEUE not in job["metadata"]["labels"]
+    pod = job["spec"]["template"]["spec"]
+    assert pod["tolerations"] == []
+    assert pod["containers"][0]["resources"] == {
+        "requests": {"cpu": "2", "memory": "6Gi"},
+        "limits": {"memory": "6Gi"},
+    }
+
+
+def test_with_workload_identity_there_is_no_secret_and_unset_variables_are_left_out() -> None:
+    container = pod_spec(credentials_secret=None, s3_endpoint=None, s3_region="eu-west-1")["containers"][0]
+    assert "envFrom" not in container
+    names = [e["name"] for e in container["env"]]
+    assert "STYLEFLEET_S3_ENDPOINT" not in names
+    assert {"name": "AWS_REGION", "value": "eu-west-1"} in container["env"]
+    assert all(isinstance(e.get("value", ""), str) for e in container["env"])
+
+
+def test_the_pod_obeys_the_restricted_pod_security_standard() -> None:
+    pod = pod_spec()
+    assert {"hostNetwork", "hostPID", "hostIPC"} & pod.keys() == set()
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["runAsUser"] != 0
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert all(v.keys() - {"name"} <= {"emptyDir", "configMap", "secret", "projected"} for v in pod["volumes"])
+    for container in pod["containers"] + pod.get("initContainers", []):
+        security = container["securityContext"]
+        assert security["allowPrivilegeEscalation"] is False
+        assert security["capabilities"] == {"drop": ["ALL"]}
+        assert "privileged" not in security
+        assert not any("hostPort" in p for p in container.get("ports", []))
+
+
+def test_the_job_obeys_what_the_api_server_checks() -> None:
+    spec = job_for(make_plan(shards=(1,) * 50), TEMPLATE)["spec"]
+    assert spec["completionMode"] == "Indexed"
+    assert spec["template"]["spec"]["restartPolicy"] == "Never"  # needed by podFailurePolicy
+    assert spec["maxFailedIndexes"] <= spec["completions"]
+    assert spec["podReplacementPolicy"] == "Failed"  # the only one that goes with podFailurePolicy
+    assert 0 not in spec["podFailurePolicy"]["rules"][0]["onExitCodes"]["values"]
+
+
+@pytest.mark.parametrize(
+    ("text", "indexes"),
+    [
+        ("", set()),
+        ("0", {0}),
+        ("1,3-5,7", {1, 3, 4, 5, 7}),
+        ("0,1", {0, 1}),
+        ("0-1", {0, 1}),
+        ("99998-100000", {99998, 99999, 100000}),
+    ],
+)
+def test_indexes_are_read_as_kubernetes_writes_them(text: str, indexes: set[int]) -> None:
+    assert jobs.parse_indexes(text) == indexes
+
+
+@pytest.mark.parametrize(
+    ("indexes", "text"),
+    [
+        ([], ""),
+        ([0], "0"),
+        ([1, 0], "0,1"),
+        ([0, 1, 2], "0-2"),
+        ([1, 3, 4, 5, 7], "1,3-5,7"),
+        ([1, 2, 4, 5, 6, 8, 9], "1,2,4-6,8,9"),
+    ],
+)
+def test_three_or_more_in_a_row_are_written_short(indexes: list[int], text: str) -> None:
+    assert jobs.format_indexes(indexes) == text
+
+
+@given(st.frozensets(st.integers(0, 40)))
+def test_indexes_are_read_back(indexes: frozenset[int]) -> None:
+    assert jobs.parse_indexes(jobs.format_indexes(indexes)) == indexes
+
+
+def test_a_job_that_was_just_made_says_nothing_yet() -> None:
+    fresh = GOLDEN | {"metadata": GOLDEN["metadata"] | {"uid": "u1"}}  # type: ignore[operator]
+    for job in (fresh, fresh | {"status": None}, fresh | {"status": {}}):
+        assert jobs.view(job) == JobView(
+            name=JOB_NAME,
+            uid="u1",
+            owner_name="spring",
+            run=RUN,
+            bucket="service",
+            active=0,
+            ready=0,
+            completed=frozenset(),
+            failed=frozenset(),
+            finished="",
+            message="",
+            suspended=False,
+            deleting=False,
+            held=True,
+        )
+
+
+def api_job(status: dict[str, Any], spec: dict[str, Any] | None = None, **metadata: Any) -> dict[str, Any]:
+    return {
+        "metadata": {
+            "name": JOB_NAME,
+            "uid": "b5a6",
+            "labels": {"stylefleet.dev/name": "spring", "stylefleet.dev/run": RUN, "stylefleet.dev/bucket": "b"},
+            "managedFields": [{"manager": "kube-controller-manager"}],
+        }
+        | metadata,
+        "spec": {"completions": 9} | (spec or {}),
+        "status": status,
+    }
+
+
+def test_a_job_at_work_is_read_with_its_counts_and_indexes() -> None:
+    view = jobs.view(
+        api_job(
+            {
+                "active": 3,
+                "ready": 2,
+                "terminating": 0,
+                "succeeded": 4,
+                "failed": 1,
+                "completedIndexes": "0,2-4",
+                "failedIndexes": "7",
+                "uncountedTerminatedPods": {},
+                "startTime": "2026-03-01T12:00:00Z",
+            },
+            finalizers=["foregroundDeletion", "stylefleet.dev/report-is-durable"],
+        )
+    )
+    assert (view.active, view.ready) == (3, 2)
+    assert (view.completed, view.failed) == ({0, 2, 3, 4}, {7})
+    assert (view.finished, view.suspended, view.deleting, view.held) == ("", False, False, True)
+
+
+@pytest.mark.parametrize(
+    ("conditions", "finished", "message"),
+    [
+        ([], "", ""),
+        ([{"type": "Suspended", "status": "True", "reason": "JobSuspended"}], "", ""),
+        ([{"type": "SuccessCriteriaMet", "status": "True"}], "", ""),
+        ([{"type": "FailureTarget", "status": "True", "message": "soon"}], "", ""),
+        ([{"type": "Complete", "status": "False"}], "", ""),
+        ([{"type": "Complete", "status": "True"}], "Complete", ""),
+        (
+            [
+                {"type": "Suspended", "status": "False"},
+                {"type": "Complete", "status": "True", "reason": "CompletionsReached"},
+            ],
+            "Complete",
+            "CompletionsReached",
+        ),
+        (
+            [
+                {"type": "FailureTarget", "status": "True", "message": "soon"},
+                {"type": "Failed", "status": "True", "reason": "FailedIndexes", "message": "Job has failed indexes"},
+            ],
+            "Failed",
+            "Job has failed indexes",
+        ),
+        (
+            [{"type": "Failed", "status": "True", "reason": "DeadlineExceeded", "message": ""}],
+            "Failed",
+            "DeadlineExceeded",
+        ),
+    ],
+)
+def test_a_job_has_finished_where_a_final_condition_is_true(
+    conditions: list[dict[str, str]], finished: str, message: str
+) -> None:
+    view = jobs.view(api_job({"conditions": conditions}))
+    assert (view.finished, view.message) == (finished, message)
+
+
+def test_a_suspended_a_deleted_and_a_released_job_are_told_apart() -> None:
+    assert jobs.view(api_job({}, {"suspend": True})).suspended
+    deleting = jobs.view(api_job({}, deletionTimestamp="2026-03-01T12:00:00Z", finalizers=["foregroundDeletion"]))
+    assert deleting.deleting
+    assert not deleting.held
+
+
+def test_a_job_without_our_labels_belongs_to_nobody() -> None:
+    view = jobs.view(api_job({}, labels=None))
+    assert (view.owner_name, view.run) == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "fails"), [(0, False), (1, False), (5, False), (42, True), (137, False), (143, False)]
+)
+def test_only_an_invalid_shard_fails_its_index_at_once(exit_code: int, fails: bool) -> None:
+    assert jobs.fails_index(job_for(make_plan(), TEMPLATE), exit_code) is fails
+    assert not jobs.fails_index({"spec": {}}, exit_code)
+
+
+def waiting(reason: str, message: str = "") -> dict[str, Any]:
+    return {"status": {"containerStatuses": [{"state": {"waiting": {"reason": reason, "message": message}}}]}}
+
+
+UNSCHEDULABLE = {
+    "status": {
+        "conditions": [
+            {
+                "type": "PodScheduled",
+                "status": "False",
+                "reason": "Unschedulable",
+                "message": "0/3 nodes are available: 3 Insufficient nvidia.com/gpu.",
+            }
+        ]
+    }
+}
+
+
+@pytest.mark.parametrize(
+    ("pods", "reason"),
+    [
+        ([], ""),
+        ([{}], ""),
+        ([{"status": {"phase": "Pending"}}], ""),
+        ([UNSCHEDULABLE], "Unschedulable: 0/3 nodes are available: 3 Insufficient nvidia.com/gpu."),
+        ([waiting("ImagePullBackOff", "Back-off pulling image")], "ImagePullBackOff: Back-off pulling image"),
+        ([waiting("CreateContainerConfigError")], "CreateContainerConfigError"),
+        ([waiting("ContainerCreating")], ""),
+        ([waiting("PodInitializing")], ""),
+        (
+            [waiting("ContainerCreating"), UNSCHEDULABLE],
+            "Unschedulable: 0/3 nodes are available: 3 Insufficient nvidia.com/gpu.",
+        ),
+        ([{"status": {"containerStatuses": [{"state": {"running": {}}}]}}], ""),
+        ([{"status": {"conditions": [{"type": "PodScheduled", "status": "True"}]}}], ""),
+        ([{"status": {"conditions": [{"type": "PodScheduled", "status": "False"}]}}], "Unscheduled"),
+        (
+            [{"status": {"conditions": [{"type": "PodScheduled", "status": "False", "reason": "SchedulingGated"}]}}],
+            "SchedulingGated",
+        ),
+    ],
+)
+def test_the_reason_for_waiting_is_in_the_clusters_words(pods: list[dict[str, Any]], reason: str) -> None:
+    assert jobs.waiting_reason(pods) == reason

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stylefleet import receipt
+from tests.builders import FACTS, NOW, failed_receipt, make_receipt, make_task
+
+
+def test_receipts_are_read_back_with_every_field() -> None:
+    written = [
+        make_receipt("catalog/a.jpg", shard=3),
+        failed_receipt("catalog/b.jpg"),
+        make_receipt("catalog/c.jpg", finished_at=NOW + timedelta(microseconds=7)),
+    ]
+    assert receipt.from_lines(receipt.to_lines(written)) == written
+
+
+def test_a_receipt_is_one_line_of_json_with_seconds_to_a_tenth_of_a_millisecond() -> None:
+    lines = receipt.to_lines([make_receipt(stage_seconds={"optimize": 1.23456789})])
+    assert lines.endswith(b"\n")
+    assert lines.count(b"\n") == 1
+    assert json.loads(lines)["stage_seconds"] == {"optimize": 1.2346}
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=20))
+def test_a_message_and_a_key_may_hold_any_character(text: str) -> None:
+    written = [make_receipt(message=text, content=text), make_receipt(reason=text)]
+    assert receipt.from_lines(receipt.to_lines(written)) == written
+
+
+@pytest.mark.parametrize("character", ["\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c", "\n", "\r\n", '"'])
+def test_a_character_that_ends_a_line_of_text_does_not_end_a_receipt(character: str) -> None:
+    task = make_task(f"catalog/a{character}b.jpg")
+    assert receipt.from_lines(receipt.to_lines([make_receipt(task), make_receipt(task)])) == [make_receipt(task)] * 2
+
+
+def test_no_receipts_are_no_bytes() -> None:
+    assert receipt.to_lines([]) == b""
+    assert receipt.from_lines(b"") == []
+
+
+def test_fields_of_a_newer_version_are_left_out() -> None:
+    data = json.loads(receipt.to_lines([make_receipt()]))
+    data["joules"] = 5
+    data["engine"]["driver"] = "570.1"
+    assert receipt.from_lines(json.dumps(data).encode()) == [make_receipt()]
+
+
+def test_a_receipt_without_engine_is_read_back_without() -> None:
+    written = replace(failed_receipt("catalog/a.jpg"), engine=None)
+    assert receipt.from_lines(receipt.to_lines([written]))[0].engine is None
+    assert receipt.from_lines(receipt.to_lines([make_receipt()]))[0].engine == FACTS
+
+
+@pytest.mark.parametrize("data", [b"{}\n", b"not json\n", b'{"task_id": "half', b"[]\n"])
+def test_what_is_no_receipt_is_a_plain_error(data: bytes) -> None:
+    with pytest.raises((KeyError, TypeError, ValueError, AttributeError)):
+        receipt.from_lines(data)

@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import pytest
+
+from stylefleet.plan import Plan
+from stylefleet.reconcile import Action, CreateJob, DeleteJob, Finish, Observed, ReleaseJob, missing_by_shard, reconcile
+from stylefleet.status import Phase
+from tests.builders import make_job_view, make_plan
+
+PLAN = make_plan(shards=(2, 2))
+WITH_SKIPPED = make_plan(shards=(2, 2), skipped=3)
+ALL_SKIPPED = make_plan(shards=(), skipped=3)
+
+WORKING = make_job_view()
+COMPLETE = make_job_view(finished="Complete", completed=frozenset({0, 1}), active=0, ready=0)
+FAILED = make_job_view(finished="Failed", message="index 1 failed", failed=frozenset({1}), active=0, ready=0)
+DELETING = make_job_view(deleting=True)
+DELETING_COMPLETE = make_job_view(deleting=True, finished="Complete")
+
+
+def seen(*ended: int, failed: int = 0, **changes: object) -> Observed:
+    """What is observed where that many tasks of each shard have ended, `failed` of them badly."""
+    total = sum(ended)
+    facts = {"job": None, "done": total - failed, "failed": failed, "ended_by_shard": dict(enumerate(ended))}
+    return Observed(**(facts | changes))  # type: ignore[arg-type]
+
+
+def finish(phase: Phase, message: str, missing: dict[int, int] | None = None) -> Finish:
+    return Finish(phase=phase, message=message, missing_by_shard=missing or {})
+
+
+SUCCESS = finish(Phase.SUCCEEDED, "all 4 pictures have a result")
+
+CASES: list[tuple[str, Plan, Observed, list[Action]]] = [
+    ("a planned run without Job gets one", PLAN, seen(), [CreateJob()]),
+    ("a Job at work is left alone", PLAN, seen(1, job=WORKING), []),
+    ("a suspended Job is left alone", PLAN, seen(job=make_job_view(suspended=True, active=0)), []),
+    ("a Job that vanished half-way is made again", PLAN, seen(2, 1), [CreateJob()]),
+    (
+        "all done with the Job still there ends and lets it go",
+        PLAN,
+        seen(2, 2, job=COMPLETE),
+        [SUCCESS, ReleaseJob(job=COMPLETE)],
+    ),
+    (
+        "all done ends although the last pods still run",
+        PLAN,
+        seen(2, 2, job=WORKING),
+        [SUCCESS, ReleaseJob(job=WORKING)],
+    ),
+    ("all done ends although the Job is gone", PLAN, seen(2, 2), [SUCCESS]),
+    (
+        "all done ends also where the Job calls an index failed",
+        PLAN,
+        seen(2, 2, job=FAILED),
+        [SUCCESS, ReleaseJob(job=FAILED)],
+    ),
+    (
+        "skipped pictures count as there",
+        WITH_SKIPPED,
+        seen(2, 2),
+        [finish(Phase.SUCCEEDED, "all 7 pictures have a result (3 were already there)")],
+    ),
+    (
+        "nothing to do ends at once without a Job",
+        ALL_SKIPPED,
+        seen(),
+        [finish(Phase.SUCCEEDED, "all 3 pictures have a result (3 were already there)")],
+    ),
+    (
+        "some failed pictures make a partial success",
+        PLAN,
+        seen(2, 2, failed=1, job=COMPLETE),
+        [finish(Phase.PARTIALLY_SUCCEEDED, "1 of 4 pictures failed"), ReleaseJob(job=COMPLETE)],
+    ),
+    (
+        "only failed pictures make a failure",
+        PLAN,
+        seen(2, 2, failed=4),
+        [finish(Phase.FAILED, "4 of 4 pictures failed")],
+    ),
+    (
+        "only failed pictures beside results of before make a partial success",
+        WITH_SKIPPED,
+        seen(2, 2, failed=4),
+        [finish(Phase.PARTIALLY_SUCCEEDED, "4 of 7 pictures failed")],
+    ),
+    (
+        "a failed shard's pictures count as failed",
+        PLAN,
+        seen(2, 1, job=FAILED),
+        [
+            finish(
+                Phase.PARTIALLY_SUCCEEDED,
+                "1 of 4 pictures failed, 1 of them because their shard did (index 1 failed)",
+                {1: 1},
+            ),
+            ReleaseJob(job=FAILED),
+        ],
+    ),
+    (
+        "a Job that failed before any receipt makes a failure",
+        PLAN,
+        seen(job=FAILED),
+        [
+            finish(
+                Phase.FAILED,
+                "4 of 4 pictures failed, 4 of them because their shard did (index 1 failed)",
+                {0: 2, 1: 2},
+            ),
+            ReleaseJob(job=FAILED),
+        ],
+    ),
+    (
+        "a complete Job whose receipts are missing is no success",
+        PLAN,
+        seen(2, 0, job=COMPLETE),
+        [
+            finish(
+                Phase.PARTIALLY_SUCCEEDED,
+                "2 of 4 pictures failed, 2 of them because their shard did (see the worker logs)",
+                {1: 2},
+            ),
+            ReleaseJob(job=COMPLETE),
+        ],
+    ),
+    ("a Job deleted by hand is let go and not reported", PLAN, seen(1, job=DELETING), [ReleaseJob(job=DELETING)]),
+    (
+        "a finished Job whose time ran out is reported before it goes",
+        PLAN,
+        seen(2, 1, job=DELETING_COMPLETE),
+        [
+            finish(
+                Phase.PARTIALLY_SUCCEEDED,
+                "1 of 4 pictures failed, 1 of them because their shard did (see the worker logs)",
+                {1: 1},
+            ),
+            ReleaseJob(job=DELETING_COMPLETE),
+        ],
+    ),
+    ("cancelling stops the workers first", PLAN, seen(1, job=WORKING, cancelled=True), [DeleteJob(job=WORKING)]),
+    ("cancelling waits until the Job is gone", PLAN, seen(1, job=DELETING, cancelled=True), [DeleteJob(job=DELETING)]),
+    (
+        "a cancelled run ends when its Job is gone",
+        WITH_SKIPPED,
+        seen(1, cancelled=True),
+        [finish(Phase.CANCELLED, "cancelled by its .cancel marker; 4 of 7 pictures have a result")],
+    ),
+    (
+        "a run cancelled before it began never gets a Job",
+        PLAN,
+        seen(cancelled=True),
+        [finish(Phase.CANCELLED, "cancelled by its .cancel marker; 0 of 4 pictures have a result")],
+    ),
+]
+
+
+@pytest.mark.parametrize(("plan", "observed", "actions"), [c[1:] for c in CASES], ids=[c[0] for c in CASES])
+def test_what_is_done_about_a_run(plan: Plan, observed: Observed, actions: list[Action]) -> None:
+    assert reconcile(plan, observed) == actions
+
+
+def test_missing_are_the_tasks_of_each_shard_without_receipt() -> None:
+    plan = make_plan(shards=(3, 2, 1))
+    assert missing_by_shard(plan, seen(3, 1)) == {1: 1, 2: 1}
+    assert missing_by_shard(plan, seen(3, 2, 1)) == {}

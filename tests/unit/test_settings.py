@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from stylefleet.errors import SettingsInvalid
+from stylefleet.naming import Ref
+from stylefleet.settings import controller_settings, worker_settings
+
+WORKER = {
+    "STYLEFLEET_BUCKET": "service",
+    "STYLEFLEET_NAME": "spring",
+    "STYLEFLEET_RUN": "0123456789abcdef",
+    "STYLEFLEET_ATTEMPT": "pod-7",
+    "JOB_COMPLETION_INDEX": "3",
+}
+
+
+def test_a_controller_needs_only_its_bucket() -> None:
+    settings = controller_settings({"STYLEFLEET_BUCKET": "service"})
+    assert settings.store.bucket == "service"
+    assert settings.store.endpoint_url is None
+    assert settings.cluster == "kubernetes"
+    assert settings.allowed == (Ref("service", ""),)
+    assert (settings.poll_seconds, settings.http_port) == (10.0, 8080)
+    assert settings.worker.bucket == "service"
+    assert settings.worker.environment == ()
+    assert settings.worker.credentials_secret is None
+
+
+def test_every_variable_is_heeded() -> None:
+    settings = controller_settings(
+        {
+            "STYLEFLEET_BUCKET": "service",
+            "STYLEFLEET_S3_ENDPOINT": "http://minio:9000",
+            "AWS_REGION": "eu-west-1",
+            "STYLEFLEET_CLUSTER": "local",
+            "STYLEFLEET_ALLOWED": "s3://shop/ s3://art/out/",
+            "STYLEFLEET_POLL_SECONDS": "0.5",
+            "STYLEFLEET_HTTP_PORT": "0",
+            "STYLEFLEET_SHARD_SECONDS": "60",
+            "STYLEFLEET_WORKER_GFLOPS": "250",
+            "STYLEFLEET_LOCAL_FOLDER": "/var/lib/jobs",
+            "STYLEFLEET_LOCAL_SLOTS": "2",
+            "STYLEFLEET_WORKER_IMAGE": "registry/worker:1",
+            "STYLEFLEET_NAMESPACE": "art",
+            "STYLEFLEET_WORKER_SERVICE_ACCOUNT": "painter",
+            "STYLEFLEET_WORKER_S3_ENDPOINT": "http://minio.art:9000",
+            "STYLEFLEET_WORKER_SECRET": "keys",
+            "STYLEFLEET_GPU_RESOURCE": "amd.com/gpu",
+            "STYLEFLEET_WORKER_CPU": "4",
+            "STYLEFLEET_WORKER_MEMORY": "16Gi",
+            "STYLEFLEET_WORKER_SCRATCH": "5Gi",
+            "STYLEFLEET_VGG19_WEIGHTS": "/weights/vgg19.h5",
+            "STYLEFLEET_VGG19_SHA256": "ab" * 32,
+        }
+    )
+    assert (settings.store.endpoint_url, settings.store.region) == ("http://minio:9000", "eu-west-1")
+    assert settings.cluster == "local"
+    assert settings.allowed == (Ref("shop", ""), Ref("art", "out/"))
+    assert (settings.poll_seconds, settings.http_port, settings.shard_seconds) == (0.5, 0, 60.0)
+    assert settings.worker_flops == 250e9
+    assert (settings.local_folder, settings.local_slots) == (Path("/var/lib/jobs"), 2)
+    worker = settings.worker
+    assert (worker.image, worker.namespace, worker.service_account) == ("registry/worker:1", "art", "painter")
+    assert (worker.s3_endpoint, worker.s3_region) == ("http://minio.art:9000", "eu-west-1")
+    assert (worker.credentials_secret, worker.gpu_resource) == ("keys", "amd.com/gpu")
+    assert (worker.cpu, worker.memory, worker.scratch) == ("4", "16Gi", "5Gi")
+    assert dict(worker.environment) == {
+        "STYLEFLEET_VGG19_WEIGHTS": "/weights/vgg19.h5",
+        "STYLEFLEET_VGG19_SHA256": "ab" * 32,
+    }
+
+
+def test_credentials_never_become_part_of_the_settings() -> None:
+    settings = controller_settings(
+        {"STYLEFLEET_BUCKET": "service", "AWS_SECRET_ACCESS_KEY": "hush-hush", "AWS_ACCESS_KEY_ID": "id-id"}
+    )
+    assert "hush-hush" not in repr(settings)
+    assert "id-id" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        ("STYLEFLEET_BUCKET", "Not A Bucket", "a bucket's name"),
+        ("STYLEFLEET_BUCKET", "shop/folder", "a bucket's name"),
+        ("STYLEFLEET_CLUSTER", "mesos", "kubernetes and local"),
+        ("STYLEFLEET_ALLOWED", "shop", "folders such as s3://bucket/folder/"),
+        ("STYLEFLEET_ALLOWED", "s3://shop/../x", "folders such as s3://bucket/folder/"),
+        ("STYLEFLEET_POLL_SECONDS", "0", "a number of at least 0.1"),
+        ("STYLEFLEET_POLL_SECONDS", "soon", "a number of at least 0.1"),
+        ("STYLEFLEET_POLL_SECONDS", "nan", "a number of at least 0.1"),
+        ("STYLEFLEET_POLL_SECONDS", "inf", "a number of at least 0.1"),
+        ("STYLEFLEET_HTTP_PORT", "-1", "a whole number from 0 to 65535"),
+        ("STYLEFLEET_HTTP_PORT", "65536", "a whole number from 0 to 65535"),
+        ("STYLEFLEET_HTTP_PORT", "80.5", "a whole number from 0 to 65535"),
+        ("STYLEFLEET_SHARD_SECONDS", "0", "a number of at least 1"),
+        ("STYLEFLEET_WORKER_GFLOPS", "0", "a number of at least 0.001"),
+        ("STYLEFLEET_LOCAL_SLOTS", "0", "a whole number from 1 to"),
+        ("STYLEFLEET_LOCAL_SLOTS", "inf", "a whole number from 1 to"),
+    ],
+)
+def test_an_unusable_value_is_told_with_its_variable_and_what_is_allowed(name: str, value: str, allowed: str) -> None:
+    with pytest.raises(SettingsInvalid) as caught:
+        controller_settings({"STYLEFLEET_BUCKET": "service"} | {name: value})
+    message = str(caught.value)
+    assert message.startswith(f"{name}: found {value!r}")
+    assert allowed in message
+
+
+def test_an_empty_variable_counts_as_unset() -> None:
+    settings = controller_settings({"STYLEFLEET_BUCKET": "service", "STYLEFLEET_HTTP_PORT": "", "AWS_REGION": ""})
+    assert settings.http_port == 8080
+    assert settings.store.region is None
+
+
+def test_a_worker_knows_its_shard_and_attempt() -> None:
+    settings = worker_settings(WORKER | {"STYLEFLEET_VGG19_WEIGHTS": "/w.h5", "STYLEFLEET_VGG19_SHA256": "ab"})
+    assert (settings.name, settings.run, settings.shard, settings.attempt) == (
+        "spring",
+        "0123456789abcdef",
+        3,
+        "pod-7",
+    )
+    assert (settings.weights_path, settings.weights_sha256) == (Path("/w.h5"), "ab")
+    assert worker_settings(WORKER).weights_path is None
+
+
+@pytest.mark.parametrize("name", sorted(WORKER))
+@pytest.mark.parametrize("unset", [True, False])
+def test_a_worker_without_one_of_its_variables_says_which(name: str, unset: bool) -> None:
+    environment = {k: v for k, v in WORKER.items() if k != name} if unset else WORKER | {name: ""}
+    with pytest.raises(SettingsInvalid, match=f"^{name} is not set"):
+        worker_settings(environment)
+
+
+@pytest.mark.parametrize("index", ["-1", "one", "1.5"])
+def test_a_worker_refuses_an_index_that_is_none(index: str) -> None:
+    with pytest.raises(SettingsInvalid, match="JOB_COMPLETION_INDEX: found"):
+        worker_settings(WORKER | {"JOB_COMPLETION_INDEX": index})
