@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import tenacity
@@ -22,14 +23,16 @@ ATTEMPTS = 4
 _SELECTOR = f"{naming.LABEL_MANAGED_BY}={naming.MANAGED_BY}"
 
 
-def connect() -> client.ApiClient:
-    """In a pod: its service account; elsewhere: KUBECONFIG or ~/.kube/config."""
+def connect(config_file: Path | None = None) -> client.ApiClient:
+    """In a pod: its service account; elsewhere: `config_file`, or KUBECONFIG, or ~/.kube/config."""
     configuration = client.Configuration()
     try:
         config.load_incluster_config(client_configuration=configuration)
     except config.ConfigException:
         try:
-            config.load_kube_config(client_configuration=configuration)
+            config.load_kube_config(
+                config_file=str(config_file) if config_file else None, client_configuration=configuration
+            )
         except config.ConfigException as error:
             raise SettingsInvalid(
                 f"no Kubernetes cluster: not in a pod, and no usable KUBECONFIG ({error}). "

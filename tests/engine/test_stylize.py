@@ -64,7 +64,7 @@ def distance(engine: Engine, pixels: np.ndarray, style: np.ndarray) -> float:
 def test_the_picture_goes_from_the_content_toward_the_style(engine: Engine, iterates: list[Iterate]) -> None:
     content = contents(SMALL)[0]
     before, after = distance(engine, content, painting()), distance(engine, iterates[-1].pixels[0], painting())
-    assert after < 0.25 * before
+    assert after < 0.5 * before
     # and the content stays recognizable: its light and dark are still where they were
     gray = [p.astype(float).mean(axis=-1).ravel() for p in (content, iterates[-1].pixels[0])]
     assert np.corrcoef(*gray)[0, 1] > 0.4
