@@ -67,14 +67,14 @@ class Recipe:
 
 
 ITERATIONS_BY_PRESET: dict[Preset, tuple[int, ...]] = {
-    "draft": (24, 24, 24, 24, 24, 40, 14),
-    "balanced": (120, 120, 120, 120, 100, 60, 30),
-    "fine": (300, 300, 300, 300, 200, 120, 60),
+    "draft": (24, 24, 24, 24, 30, 50, 14),
+    "balanced": (100, 100, 100, 100, 100, 60, 30),
+    "fine": (200, 200, 200, 200, 250, 150, 60),
 }
 """Optimizer steps from the coarsest scale to the full size; each scale doubles the one before."""
 
-SCALE_PX_MIN = 64
-"""Below this the deepest style layer sees hardly a pixel; coarser scales are left out."""
+SCALE_PX_MIN = 96
+"""Below this the content layer has so few positions that faces dissolve; coarser scales are left out."""
 
 
 def scales_for(*, preset: Preset, size_px: int) -> tuple[Scale, ...]:

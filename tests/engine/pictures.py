@@ -6,7 +6,8 @@ import dataclasses
 
 import numpy as np
 
-from stylefleet.engine import Engine, StyleTarget, resize, style_target
+from stylefleet.engine import Engine, StyleTarget, style_target
+from stylefleet.pictures import resize
 from stylefleet.recipe import Recipe, Scale, recipe_for
 
 

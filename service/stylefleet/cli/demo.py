@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
 
 from rich.console import Console
 from rich.markup import escape
@@ -173,8 +172,8 @@ def _collect(store: Store, out: Path, final: Status) -> Path:
             pictures.append(
                 gallery.GalleryPicture(
                     name=name,
-                    before=quote(before.relative_to(out).as_posix()),
-                    after=quote(after.relative_to(out).as_posix()),
+                    before=before.relative_to(out).as_posix(),
+                    after=after.relative_to(out).as_posix(),
                     width_px=one.width_px,
                     height_px=one.height_px,
                     details=(
@@ -186,10 +185,13 @@ def _collect(store: Store, out: Path, final: Status) -> Path:
                 )
             )
     (out / "report.json").write_bytes(store.get(naming.parse_uri(final.report)).data)
+    seconds = (final.finished_at - final.started_at).total_seconds() if final.finished_at and final.started_at else 0.0
     facts = [
-        ("pictures", str(final.done)),
-        ("phase", final.phase.value),
-        *(("engine", f"{e.backbone}, {e.precision}, {e.device}") for e in engines if e),
+        ("Pictures restyled", f"{final.done} of {final.pictures}"),
+        ("Time", commands.duration(seconds)),
+        ("A picture", commands.duration(seconds / max(1, final.done))),
+        *(("Computed with", f"{e.backbone}, {e.precision}") for e in engines if e),
+        *(("On", e.device) for e in engines if e),
     ]
     page = gallery.GalleryPage(
         title="Stylefleet demo",

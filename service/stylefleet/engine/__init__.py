@@ -1,14 +1,13 @@
 """The engine: pictures in, restyled pictures out. It knows no storage and no cluster, and alone imports TensorFlow.
 
 engine = load_engine(backbone="vgg16-hed")
-pixels = resize(decode(data), *result_size(width, height, recipe.size_px))
+pixels = pictures.resize(pictures.decode(data), *pictures.result_size(width, height, recipe.size_px))
 targets = tuple(style_target(engine, style, scale.size_px) for scale in recipe.scales)
 for iterate in stylize(engine, pixels[None], targets, recipe): ...
-encode(iterate.pixels[0], format="jpeg", quality=92)
+pictures.encode(iterate.pixels[0], format="jpeg", quality=92)
 """
 
 from stylefleet.engine.engine import Engine, load_engine
-from stylefleet.engine.images import decode, encode, resize, result_size
 from stylefleet.engine.precision import Device, choose_precision, probe_device
 from stylefleet.engine.stylize import Iterate, run, stylize
 from stylefleet.engine.targets import (
@@ -30,13 +29,9 @@ __all__ = [
     "StyleTargetCorrupt",
     "blend",
     "choose_precision",
-    "decode",
-    "encode",
     "from_bytes",
     "load_engine",
     "probe_device",
-    "resize",
-    "result_size",
     "run",
     "style_target",
     "stylize",

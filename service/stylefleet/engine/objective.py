@@ -31,7 +31,7 @@ OUTPUT_LAYERS = (*STYLE_LAYERS, CONTENT_LAYER)
 
 # The recipe speaks the numbers of the seed article, content 1e3 : style 1e-2 : tv 1.0. They mean the balanced look,
 # which in relative terms is this:
-CONTENT_PER_RECIPE = 150.0 / 1e3
+CONTENT_PER_RECIPE = 180.0 / 1e3
 STYLE_PER_RECIPE = 1000.0 / 1e-2
 TV_PER_RECIPE = 2000.0 / 1.0
 

@@ -12,7 +12,8 @@ from functools import cached_property
 
 import numpy as np
 
-from stylefleet.engine import images, optimizers
+from stylefleet import pictures
+from stylefleet.engine import optimizers
 from stylefleet.engine._tensorflow import tf
 from stylefleet.engine.colors import match_colors
 from stylefleet.engine.engine import Engine
@@ -73,7 +74,7 @@ def stylize(
     for scale, target in zip(recipe.scales, targets, strict=True):
         factor = scale.size_px / recipe.size_px
         size = max(1, round(width * factor)), max(1, round(height * factor))
-        content = tf.constant(np.stack([images.resize(c, *size) for c in contents]), tf.float32)
+        content = tf.constant(np.stack([pictures.resize(c, *size) for c in contents]), tf.float32)
         x = _first_start(content, recipe.seed) if x is None else _next_start(x, content_before, content)
         features = engine.activations(content)[CONTENT_LAYER]
         grams = tuple(tf.constant(target.layers[name].gram) for name in STYLE_LAYERS)

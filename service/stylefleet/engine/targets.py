@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stylefleet.engine import images
+from stylefleet import pictures
 from stylefleet.engine._tensorflow import tf
 from stylefleet.engine.colors import color_moments
 from stylefleet.engine.engine import Engine
@@ -52,7 +52,7 @@ class StyleTarget:
 def style_target(engine: Engine, pixels: np.ndarray, size_px: int) -> StyleTarget:
     """The target of a style picture uint8 [H, W, 3], resized so that its longer edge is `size_px`."""
     height, width = pixels.shape[:2]
-    resized = images.resize(pixels, *images.result_size(width, height, size_px))
+    resized = pictures.resize(pixels, *pictures.result_size(width, height, size_px))
     activations = engine.activations(tf.constant(resized[None], tf.float32))
     mean, second_moment = color_moments(resized)
     layers = {PIXELS_LAYER: LayerStatistics(mean=mean, gram=second_moment)}

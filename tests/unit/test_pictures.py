@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from stylefleet.engine import decode, encode, resize, result_size
 from stylefleet.errors import ImageInvalid
+from stylefleet.pictures import decode, encode, resize, result_size
 
 
 def saved(image: Image.Image, format_name: str, **options: object) -> bytes:
