@@ -23,7 +23,7 @@ import pytest
 from stylefleet.local_s3 import ACCESS_KEY, SECRET_KEY, LocalS3, local_s3
 from tests.cluster.network_namespace import inside
 from tests.fleet import Fleet, picture
-from tests.lab import Lab
+from tests.lab import Lab, packages
 
 REPOSITORY = Path(__file__).parents[2]
 GPU_RESOURCE = "nvidia.com/gpu"
@@ -72,6 +72,9 @@ def kubernetes() -> Iterator[Kubernetes]:
         _absent(
             "the Kubernetes lab is built with Go: install Go 1.24 or newer; or set KUBECONFIG to a cluster of yours"
         )
+    missing = packages.missing_packages()
+    if missing and os.environ.get("CI") != "true":  # in CI the lab installs them itself
+        _absent(f"the Kubernetes lab needs Debian packages: apt-get install {' '.join(missing)}")
     lab = Lab()
     # Before the namespace is entered: builds need the registries, which are outside.
     lab.up()
