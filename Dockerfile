@@ -1,4 +1,3 @@
-# syntax=docker/dockerfile:1
 # One file, three images: controller (no TensorFlow), worker-cpu, worker-gpu.
 #   docker build --target controller -t stylefleet-controller .
 # The base is an argument, so that the same file builds on any Debian with Python 3.11+ (tests build it on debootstrap's).

@@ -78,11 +78,15 @@ SCALE_PX_MIN = 96
 
 
 def scales_for(*, preset: Preset, size_px: int) -> tuple[Scale, ...]:
-    """The preset's coarse-to-fine sequence that ends at `size_px`; at least one scale, whatever the size."""
+    """The preset's coarse-to-fine sequence that ends at `size_px`; at least one scale, whatever the size.
+
+    The coarsest scale lays the picture out, so it always gets the preset's largest count, even as the only one.
+    """
     iterations = ITERATIONS_BY_PRESET[preset]
     sizes = [size_px // 2**halvings for halvings in reversed(range(len(iterations)))]
-    scales = [Scale(size_px=s, iterations=n) for s, n in zip(sizes, iterations, strict=True) if s >= SCALE_PX_MIN]
-    return tuple(scales) or (Scale(size_px=size_px, iterations=iterations[0]),)
+    counts = [(s, n) for s, n in zip(sizes, iterations, strict=True) if s >= SCALE_PX_MIN] or [(size_px, 0)]
+    counts[0] = (counts[0][0], max(iterations))
+    return tuple(Scale(size_px=s, iterations=n) for s, n in counts)
 
 
 def recipe_for(
