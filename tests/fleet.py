@@ -63,8 +63,7 @@ class Fleet:
         """Start a controller process."""
         self.logs.append(self.folder / f"controller-{len(self.logs)}.log")
         environment = {
-            **os.environ,
-            **self.s3.environment,
+            **self.s3.process_environment(os.environ),
             "STYLEFLEET_BUCKET": self.bucket,
             "STYLEFLEET_POLL_SECONDS": "0.5",
             "STYLEFLEET_HTTP_PORT": "0",

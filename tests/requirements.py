@@ -43,6 +43,10 @@ def main() -> int:
                 file=sys.stderr,
             )
         return 0
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        names = ", ".join(part.program for part in absent)
+        print(f"CI=true needs root on Debian, or these programs: {names}", file=sys.stderr)
+        return 1
     for command in (
         ["apt-get", "update", "-qq"],
         ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages],

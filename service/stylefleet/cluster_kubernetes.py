@@ -106,9 +106,12 @@ class KubernetesCluster:
 
     def delete_job(self, job: JobView) -> None:
         self.release_job(job)
-        # The API's default for Jobs would leave the pods running as orphans.
+        if job.deleting:
+            return
+        # Foreground: the Job stays listed until its pods have ended; nobody takes it for gone while they still write.
+        # (The API's default for Jobs would even leave the pods running as orphans.)
         options = client.V1DeleteOptions(
-            propagation_policy="Background", preconditions=client.V1Preconditions(uid=job.uid)
+            propagation_policy="Foreground", preconditions=client.V1Preconditions(uid=job.uid)
         )
         try:
             _call(lambda: self._batch.delete_namespaced_job(job.name, self._namespace, body=options, **_OPTIONS))
@@ -154,7 +157,7 @@ def _call(request: Callable[[], Any]) -> Any:
                 raise AccessDenied(message) from error
             if error.status == 409:
                 raise PreconditionFailed(message) from error
-            if error.status == 429 or (error.status or 500) >= 500:
+            if error.status in (410, 429) or (error.status or 500) >= 500:
                 raise ClusterUnavailable(message) from error
             raise PermanentError(message) from error
         except urllib3.exceptions.HTTPError as error:

@@ -140,6 +140,7 @@ class LocalCluster:
             local["launches"] += 1
             # With the uid: a Job that is made anew must not take up the names (and receipts) of the one before.
             attempt = f"{name}-{index}-{job['metadata']['uid'][:6]}-{local['launches']}"
+            self._save(job)  # an attempt's name is used up before its process exists
             process = self._start(job, index, attempt)
             self._processes[name, index] = process
             local["pids"][str(index)] = [process.pid, psutil.Process(process.pid).create_time()]
@@ -190,7 +191,7 @@ class LocalCluster:
             for pid, created_at in job["local"]["pids"].values():
                 try:
                     process = psutil.Process(pid)
-                    if process.create_time() == created_at:
+                    if abs(process.create_time() - created_at) < 2:  # a clock may be set between two looks
                         process.kill()
                         process.wait(GRACE_SECONDS)
                 except psutil.NoSuchProcess:

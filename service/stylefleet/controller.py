@@ -107,39 +107,61 @@ class Controller:
         submission = (listed.etag, listed.modified_at)
         known = self._book.get(name)
         if known is not None and self._finished.get(name) == submission:
+            self._stop_others(name, known.run, own_jobs)
             self._tidy(known.run, own_jobs)
             return
         if listed.size_bytes > yaml_positions.BYTES_MAX:
             # Not read at all: it may not fit into memory.
+            self._stop_others(name, listed.etag, own_jobs)
             self._reject(name, listed.etag, _too_large(listed))
             self._finished[name] = submission
             return
         found = self._store.get(listed.ref)
         run_id = naming.run_id(name, found.data, found.modified_at)
         if known is not None and known.run == run_id and known.phase.final:
+            self._stop_others(name, run_id, own_jobs)
             self._finished[name] = submission
             self._runs.pop(name, None)
             return
         try:
-            self._stop_others(name, run_id, own_jobs)
+            if self._stop_others(name, run_id, own_jobs):
+                # Not before they are gone: a worker of the old run must not write over a result of the new one.
+                message = "waiting for the workers of the run before to end"
+                self._book.put(Status(name=name, run=run_id, phase=Phase.PENDING, message=message), self._clock())
+                return
             run = self._run(name, run_id, found.data)
             self._step(run, own_jobs.get(run_id), cancelled)
         except ManifestInvalid as error:
             self._reject(name, run_id, error)
         except PreconditionFailed:
             raise  # another controller is at work: its word stands
-        except StylefleetError as error:
-            known = self._book.get(name)
-            ours = known is not None and known.run == run_id
-            held_up = known if known is not None and ours else Status(name=name, run=run_id, phase=Phase.PENDING)
-            self._book.put(replace(held_up, reason=type(error).__name__, message=f"held up: {error}"), self._clock())
+        except Exception as error:
+            expected = isinstance(error, StylefleetError)
+            self._hold_up(
+                name, run_id, type(error).__name__, str(error) if expected else "a bug; see the controller's log"
+            )
             raise
 
-    def _stop_others(self, name: str, run_id: str, own_jobs: Mapping[str, JobView]) -> None:
+    def _hold_up(self, name: str, run_id: str, reason: str, why: str) -> None:
+        """Say in the status what the run waits for; the next tick tries again."""
+        known = self._book.get(name)
+        ours = known is not None and known.run == run_id
+        status = known if known is not None and ours else Status(name=name, run=run_id, phase=Phase.PENDING)
+        self._book.put(replace(status, reason=reason, message=f"held up: {why}"), self._clock())
+
+    def _stop_others(self, name: str, run_id: str, own_jobs: Mapping[str, JobView]) -> bool:
+        """Delete unfinished Jobs of other runs of this name, let finished ones go; whether any may still be at work."""
+        at_work = False
         for run, job in own_jobs.items():
-            if run != run_id:
-                log.info("superseded", manifest=name, run=run, by=run_id)
-                self._cluster.delete_job(job)
+            if run == run_id:
+                continue
+            if job.finished:
+                self._tidy(run, own_jobs)
+                continue
+            log.info("superseded", manifest=name, run=run, by=run_id)
+            self._cluster.delete_job(job)
+            at_work = True
+        return at_work
 
     def _tidy(self, run_id: str, own_jobs: Mapping[str, JobView]) -> None:
         """After the end of a run: its Job is let go."""
@@ -187,14 +209,21 @@ class Controller:
             self._book.put(self._running_status(run, observed), self._clock())
 
     def _observe_receipts(self, run: _Run) -> None:
-        """Add new receipts to the tally and the metrics; those of the first look an earlier controller has counted."""
+        """Add new receipts to the tally and the metrics.
+
+        Those of the first look are not counted anew: a controller before this one has, or none was there to count.
+        """
         plan, first_look = run.plan, run.receipts_seen is None
         seen = run.receipts_seen or set()
         for listed in self._store.list(Ref(self._bucket, naming.receipts_prefix(plan.name, plan.run))):
             if listed.ref.key in seen:
                 continue
             for one in receipt.from_lines(self._store.get(listed.ref).data):
-                if run.tally.add(one) and not first_look:
+                if not run.tally.add(one):
+                    continue
+                if first_look:
+                    self._metrics.done_at(one)
+                else:
                     self._metrics.observe(one)
             seen.add(listed.ref.key)
         run.receipts_seen = seen
@@ -317,7 +346,9 @@ class Controller:
             message = "the manifest was deleted before it was planned"
             self._book.put(replace(known, phase=Phase.CANCELLED, message=message), self._clock())
             return
-        run = _Run(plan=plan)
+        run = self._runs.get(name)
+        if run is None or run.plan.run != known.run:
+            run = _Run(plan=plan)
         self._observe_receipts(run)
         kept = run.tally.done + plan.skipped
         message = f"the manifest was deleted; {kept} of {plan.pictures} pictures have a result"

@@ -6,6 +6,7 @@
     - PlanInvalid            the manifest is well formed, but what it names cannot be carried out
     - ImageInvalid           a picture cannot be decoded or breaks a limit
     - WeightsInvalid         a weights file is absent or is not the pinned one
+    - RecordUnreadable       an object of ours in the bucket is not what we write
     - NotFound               the store has no such object
     - AccessDenied           the store or the cluster refuses this identity
     - StoreUnfit             the store lacks a promise that correctness rests on
@@ -35,6 +36,8 @@ class ExitCode(IntEnum):
     NOT_FOUND = 4
     RETRYABLE = 5
     CANCELLED = 6
+    INTERRUPTED = 130
+    """Ctrl-C while waiting: the run goes on."""
     SHARD_INVALID = 42
     """A worker met an input that spoils its whole shard; `podFailurePolicy` fails the index at once."""
 
@@ -97,6 +100,10 @@ class ImageInvalid(PermanentError):
 
 class WeightsInvalid(PermanentError):
     """A weights file is absent, or its SHA-256 is not the pinned one."""
+
+
+class RecordUnreadable(PermanentError):
+    """A plan, shard or receipt in the bucket is not what this version writes; the message says what is odd."""
 
 
 class NotFound(PermanentError):

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,6 +48,12 @@ class LocalS3:
             "AWS_REGION": "us-east-1",
         }
 
+    def process_environment(self, inherited: Mapping[str, str]) -> dict[str, str]:
+        """An environment for processes that use this server and nothing else of the user's: no profile, no session
+        token, no settings of another service, no proxy."""
+        kept = {k: v for k, v in inherited.items() if not k.startswith(("AWS_", "STYLEFLEET_"))}
+        return {**kept, **self.environment, "NO_PROXY": "*", "no_proxy": "*"}
+
     def store(self) -> S3Store:
         """This server as a Store."""
         return S3Store(_client(self.endpoint_url, attempts=5))
@@ -58,7 +64,7 @@ class LocalS3:
 
 def _client(endpoint_url: str, *, attempts: int) -> S3Client:
     config = botocore.config.Config(
-        connect_timeout=2, read_timeout=10, retries={"mode": "standard", "max_attempts": attempts}
+        connect_timeout=2, read_timeout=10, proxies={}, retries={"mode": "standard", "max_attempts": attempts}
     )
     client: S3Client = boto3.session.Session().client(
         "s3",

@@ -13,7 +13,7 @@ from stylefleet.cluster import Cluster
 from stylefleet.cluster_local import LocalCluster
 from stylefleet.controller import Controller
 from stylefleet.dry_run import DryRunCluster, DryRunStore
-from stylefleet.errors import TransientError
+from stylefleet.errors import SettingsInvalid, StylefleetError, TransientError
 from stylefleet.metrics import ControllerMetrics
 from stylefleet.naming import CACHE_PREFIX, Ref
 from stylefleet.planner import Pace
@@ -28,6 +28,11 @@ STALE_SECONDS_MIN = 120.0
 
 def run(settings: ControllerSettings, *, once: bool, dry_run: bool) -> None:
     """Run until SIGTERM or SIGINT, or for one tick. Raises StylefleetError where it cannot start."""
+    if once and settings.cluster == "local" and not dry_run:
+        raise SettingsInvalid(
+            "--once needs STYLEFLEET_CLUSTER=kubernetes: local workers live only as long as their controller. "
+            "With --dry-run it only looks, on any cluster"
+        )
     s3 = S3Store(make_client(settings.store.endpoint_url, settings.store.region))
     bucket = settings.store.bucket
     if not dry_run:
@@ -51,6 +56,7 @@ def run(settings: ControllerSettings, *, once: bool, dry_run: bool) -> None:
     try:
         if once:
             controller.tick()
+            controller.tick()  # a manifest counts as deleted only when it was seen gone twice
         else:
             _loop(controller, settings, metrics)
     finally:
@@ -77,7 +83,9 @@ def _loop(controller: Controller, settings: ControllerSettings, metrics: Control
         try:
             controller.tick()
             health.succeeded()
-        except TransientError as error:
+        except StylefleetError as error:
+            if not (health.ready or isinstance(error, TransientError)):
+                raise  # never worked: wrong settings, not weather
             # The bucket or the cluster is away: say so, stay, look again. /healthz tells when this goes on too long.
             metrics.tick_failures.labels(scope="tick").inc()
             log.warning("tick_failed", error=str(error))

@@ -75,6 +75,10 @@ class ControllerMetrics:
         self.tasks.labels(outcome=receipt.outcome, reason=receipt.reason).inc()
         for stage, seconds in receipt.stage_seconds.items():
             self.stage_seconds.labels(stage=stage).observe(seconds)
+        self.done_at(receipt)
+
+    def done_at(self, receipt: Receipt) -> None:
+        """Note when a task was done, without counting it: after a restart, those of an earlier controller."""
         if receipt.outcome == "done":
             # Receipts of several workers do not come in the order in which their tasks ended.
             self._last_success_seconds = max(self._last_success_seconds, receipt.finished_at.timestamp())

@@ -45,9 +45,11 @@ def decode(data: bytes, *, pixels_max: int = PIXELS_MAX, bytes_max: int = BYTES_
     image = _open(data, pixels_max)
     try:
         image.load()
+        return np.asarray(_to_srgb(_upright(image)))
+    except ImageInvalid:
+        raise
     except Exception as e:  # a malformed file makes Pillow's plugins raise nearly anything
         raise _broken(data, image.format, e) from e
-    return np.asarray(_to_srgb(_upright(image)))
 
 
 def result_size(width: int, height: int, size_px: int) -> tuple[int, int]:
@@ -166,6 +168,8 @@ def _to_srgb(image: Image.Image) -> Image.Image:
             "unsupported_mode",
             f"The picture's pixels are of kind {image.mode!r}; allowed are 8 bit, and 16 bit gray.",
         )
+    if image.mode == "La":  # Pillow converts premultiplied gray to nothing but this
+        image = image.convert("LA")
     if not image.has_transparency_data:
         return _to_rgb(image, profile)
     rgba = image.convert("RGBA")

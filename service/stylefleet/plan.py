@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from stylefleet import naming
-from stylefleet.errors import FieldError, PlanInvalid
+from stylefleet.errors import FieldError, PlanInvalid, RecordUnreadable
 from stylefleet.manifest import ERRORS_MAX, Content, ImageFormat, Manifest
 from stylefleet.naming import Ref
 from stylefleet.recipe import ENGINE_VERSION, Recipe, recipe_from_json, recipe_to_json
@@ -223,8 +223,12 @@ def shard_bytes(tasks: Iterable[Task]) -> bytes:
 
 
 def tasks_from_bytes(data: bytes) -> list[Task]:
+    """The inverse of `shard_bytes`. Raises RecordUnreadable."""
     # Lines of bytes, not of text: str.splitlines() also breaks at U+2028 and its like, which a key may hold.
-    return [Task.from_line(line) for line in data.splitlines()]
+    try:
+        return [Task.from_line(line) for line in data.splitlines()]
+    except (TypeError, ValueError) as error:
+        raise RecordUnreadable(f"a shard cannot be read: {error!r}") from error
 
 
 def plan_to_json(plan: Plan) -> bytes:
@@ -251,8 +255,14 @@ def plan_to_json(plan: Plan) -> bytes:
 
 
 def plan_from_json(data: bytes) -> Plan:
-    """The inverse of `plan_to_json`; raises KeyError, TypeError or ValueError on another shape."""
-    d: dict[str, Any] = json.loads(data)
+    """The inverse of `plan_to_json`. Raises RecordUnreadable."""
+    try:
+        return _plan_from(json.loads(data))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise RecordUnreadable(f"a plan cannot be read: {error!r}") from error
+
+
+def _plan_from(d: dict[str, Any]) -> Plan:
     return Plan(
         name=d["name"],
         run=d["run"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -26,8 +27,10 @@ from stylefleet.plan import (
     tasks_per_shard,
 )
 from stylefleet.receipt import Receipt
-from stylefleet.store import Listed, Store
+from stylefleet.store import Listed, Object, Store
 
+READERS = 16
+"""Requests at a time where many small objects are read."""
 STYLE_PIXELS_MAX = 25_000_000
 """Styles are decoded here to reject a broken one before any GPU is asked for; this bounds the memory for it."""
 
@@ -126,8 +129,7 @@ def pinned_styles(store: Store, manifest: Manifest) -> tuple[StyleShare, ...]:
     for index, style in enumerate(manifest.spec.styles):
         ref = naming.parse_uri(style.image)
         try:
-            found = store.get(ref)
-            pictures.decode(found.data, pixels_max=STYLE_PIXELS_MAX)
+            found = _usable_style(store, ref)
         except NotFound as error:
             errors.append(_style_error(index, str(ref), "the style is not there", str(error)))
         except ImageInvalid as error:
@@ -137,6 +139,17 @@ def pinned_styles(store: Store, manifest: Manifest) -> tuple[StyleShare, ...]:
     if errors:
         raise PlanInvalid(errors)
     return tuple(shares)
+
+
+def _usable_style(store: Store, ref: Ref) -> Object:
+    """The style's object. Raises NotFound and ImageInvalid; its size is looked at before it is read."""
+    listed = _find(store, ref)
+    if listed is not None and listed.size_bytes > pictures.BYTES_MAX:
+        message = f"it has {listed.size_bytes:,} bytes; at most {pictures.BYTES_MAX:,} are allowed"
+        raise ImageInvalid("too_many_bytes", message)
+    found = store.get(ref)
+    pictures.decode(found.data, pixels_max=STYLE_PIXELS_MAX)
+    return found
 
 
 def _style_error(index: int, uri: str, message: str, detail: str) -> FieldError:
@@ -151,8 +164,8 @@ def list_pictures(store: Store, manifest: Manifest) -> list[Listed]:
             prefix = naming.parse_uri(content.prefix)
             return [p for p in store.list(prefix) if matches(p.ref.key[len(prefix.key) :], content)]
         refs = [naming.parse_uri(uri) for uri in dict.fromkeys(content.keys or [])]
-        # A key stands at the very beginning of the listing of all keys that begin with it; never walk them all.
-        found = [next((o for o in itertools.islice(store.list(ref), 100) if o.ref == ref), None) for ref in refs]
+        with ThreadPoolExecutor(READERS) as pool:
+            found = list(pool.map(lambda ref: _find(store, ref), refs))
     except NotFound as error:
         field = "prefix" if content.prefix is not None else "keys"
         raise PlanInvalid([FieldError(path=f"spec.content.{field}", message=str(error))]) from error
@@ -164,6 +177,11 @@ def list_pictures(store: Store, manifest: Manifest) -> list[Listed]:
     if missing:
         raise PlanInvalid(missing)
     return [picture for picture in found if picture is not None]
+
+
+def _find(store: Store, ref: Ref) -> Listed | None:
+    """One object's listing; a key stands at the very beginning of all keys that begin with it: never walk them all."""
+    return next((o for o in itertools.islice(store.list(ref), 100) if o.ref == ref), None)
 
 
 def _no_pictures(manifest: Manifest) -> FieldError:
@@ -188,10 +206,9 @@ def list_results(store: Store, manifest: Manifest) -> dict[str, str]:
 def finished_results(store: Store, bucket: str, name: str) -> dict[str, str]:
     """Result ETag by task id, from the receipts of every earlier run of this name."""
     newest: dict[str, Receipt] = {}
-    for listed in store.list(Ref(bucket, naming.run_prefix(name, "")[:-1])):
-        if "/receipts/" not in listed.ref.key:
-            continue
-        for r in receipt.from_lines(store.get(listed.ref).data):
+    refs = [o.ref for o in store.list(Ref(bucket, naming.run_prefix(name, "")[:-1])) if "/receipts/" in o.ref.key]
+    with ThreadPoolExecutor(READERS) as pool:
+        for r in itertools.chain.from_iterable(pool.map(lambda ref: receipt.from_lines(store.get(ref).data), refs)):
             if r.outcome == "done" and (r.task_id not in newest or newest[r.task_id].finished_at < r.finished_at):
                 newest[r.task_id] = r
     return {task_id: r.result_etag for task_id, r in newest.items()}

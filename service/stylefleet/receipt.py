@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import Any, Literal, get_args
 
+from stylefleet.errors import RecordUnreadable
+
 Outcome = Literal["done", "failed"]
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 
@@ -75,9 +77,12 @@ _ENGINE_NAMES = {f.name for f in fields(EngineFacts)}
 
 
 def from_lines(data: bytes) -> list[Receipt]:
-    """The inverse of `to_lines`; unknown fields of a newer version are left out."""
+    """The inverse of `to_lines`; unknown fields of a newer version are left out. Raises RecordUnreadable."""
     # Lines of bytes, not of text: str.splitlines() also breaks at U+2028 and its like, which a key may hold.
-    return [_from_json(json.loads(line)) for line in data.splitlines()]
+    try:
+        return [_from_json(json.loads(line)) for line in data.splitlines()]
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise RecordUnreadable(f"a receipt cannot be read: {error!r}") from error
 
 
 def _from_json(data: dict[str, Any]) -> Receipt:

@@ -62,12 +62,12 @@ Action = CreateJob | DeleteJob | ReleaseJob | Finish
 def reconcile(plan: Plan, observed: Observed) -> list[Action]:
     """The next actions, in order; empty where there is nothing to do but wait."""
     job = observed.job
-    if observed.cancelled:
-        # The report comes last: a worker that is being stopped may still write receipts.
-        return [DeleteJob(job=job)] if job else [_finish_cancelled(plan, observed)]
     if observed.done + observed.failed >= plan.tasks:
         release: list[Action] = [ReleaseJob(job=job)] if job else []
         return [_finish(plan, observed, {}), *release]
+    if observed.cancelled:
+        # The report comes last: a worker that is being stopped may still write receipts.
+        return [DeleteJob(job=job)] if job else [_finish_cancelled(plan, observed)]
     if job is None:
         # Never made, deleted by hand, or cleaned up: a new one does only what has no receipt.
         return [CreateJob()]

@@ -43,11 +43,10 @@ _DENIED = {
     "Forbidden",
     "InvalidAccessKeyId",
     "SignatureDoesNotMatch",
-    "ExpiredToken",
-    "ExpiredTokenException",
-    "InvalidToken",
     "AuthorizationHeaderMalformed",
 }
+_RENEWABLE = {"ExpiredToken", "ExpiredTokenException", "InvalidToken", "RequestTimeTooSkewed", "TokenRefreshRequired"}
+"""Faults of temporary credentials or of a clock: the next attempt, or the next pod, may have better ones."""
 _PRECONDITION = {"PreconditionFailed", "412"}
 
 T = TypeVar("T")
@@ -194,6 +193,8 @@ def _call(ref: Ref, request: Callable[[], T]) -> T:
             botocore.exceptions.HTTPClientError,  # reset, timed out
             botocore.exceptions.ResponseStreamingError,
             botocore.exceptions.IncompleteReadError,
+            botocore.exceptions.CredentialRetrievalError,
+            botocore.exceptions.MetadataRetrievalError,
         ) as error:
             raise StoreUnavailable(f"{ref}: the store did not answer: {error}") from error
         except botocore.exceptions.BotoCoreError as error:
@@ -208,7 +209,7 @@ def _call(ref: Ref, request: Callable[[], T]) -> T:
     return retry(attempt)
 
 
-def _translated(ref: Ref, error: botocore.exceptions.ClientError) -> StylefleetError:
+def _translated(ref: Ref, error: botocore.exceptions.ClientError) -> StylefleetError:  # noqa: PLR0911 - a table
     code = str(error.response.get("Error", {}).get("Code", ""))
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     if code == "NoSuchBucket":
@@ -217,6 +218,8 @@ def _translated(ref: Ref, error: botocore.exceptions.ClientError) -> StylefleetE
         return NotFound(f"{ref}: no such object")
     if code in _PRECONDITION:
         return PreconditionFailed(f"{ref}: somebody else wrote first")
+    if code in _RENEWABLE:
+        return StoreUnavailable(f"{ref}: the store does not take these credentials now ({code})")
     if code in _DENIED or status in (401, 403):
         return AccessDenied(f"{ref}: the store refuses these credentials ({code})")
     if status >= 500 or status in (409, 429) or code in ("SlowDown", "RequestTimeout", "Throttling"):

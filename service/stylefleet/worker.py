@@ -21,7 +21,7 @@ import structlog
 
 from stylefleet import batches, naming, pictures, receipt, style_cache
 from stylefleet import engine as engines
-from stylefleet.errors import ImageInvalid, NotFound, PermanentError, PreconditionFailed, WeightsInvalid
+from stylefleet.errors import AccessDenied, ImageInvalid, NotFound, PreconditionFailed, WeightsInvalid
 from stylefleet.naming import Ref
 from stylefleet.plan import Plan, Task, plan_from_json, tasks_from_bytes
 from stylefleet.receipt import EngineFacts, Receipt, Stage
@@ -33,6 +33,8 @@ log = structlog.get_logger(__name__)
 WINDOW = 24
 """Pictures fetched ahead: enough to find like sizes, few enough to bound memory."""
 FETCHERS = 8
+_DECODERS = threading.BoundedSemaphore(2)
+"""Pictures decoded at the same time: one of 100 megapixels takes a gigabyte while it is turned and converted."""
 CONTENT_TYPES = {"jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
 
 
@@ -133,11 +135,13 @@ class Worker:
                 styles.append((self._store.get(style.image, if_match=style.etag).data, style.weight))
             except PreconditionFailed as error:
                 raise PreconditionFailed(f"{style.image}: the style was replaced after the run was planned") from error
+        # The settings name the VGG19 file; the other backbone brings its own.
+        named = plan.recipe.backbone == "vgg19-imagenet"
         engine = engines.load_engine(
             backbone=plan.recipe.backbone,
             precision=plan.recipe.precision,
-            weights_path=self._settings.weights_path,
-            weights_sha256=self._settings.weights_sha256,
+            weights_path=self._settings.weights_path if named else None,
+            weights_sha256=self._settings.weights_sha256 if named else None,
         )
         self._facts = EngineFacts(
             backbone=engine.backbone,
@@ -260,6 +264,10 @@ class Worker:
 
 def prepare(store: Store, task: Task, size_px: int) -> Prepared | Refused:
     """Fetch, decode and resize one picture; what is wrong with the picture itself becomes a Refused."""
+    if task.size_bytes > pictures.BYTES_MAX:
+        # Not fetched at all: it may not fit into memory.
+        message = f"the picture has {task.size_bytes:,} bytes; at most {pictures.BYTES_MAX:,} are allowed"
+        return Refused(task=task, reason="too_many_bytes", message=message)
     started = time.monotonic()
     try:
         data = store.get(task.content, if_match=task.content_etag).data
@@ -268,14 +276,15 @@ def prepare(store: Store, task: Task, size_px: int) -> Prepared | Refused:
     except PreconditionFailed:
         message = f"{task.content}: the picture was replaced after the run was planned; submit the manifest again"
         return Refused(task=task, reason="content_changed", message=message)
-    except PermanentError as error:
+    except AccessDenied as error:
         return Refused(task=task, reason="content_unreadable", message=str(error))
     fetched = time.monotonic()
     seconds: dict[Stage, float] = {"fetch": fetched - started}
     try:
-        decoded = pictures.decode(data)
-        size = pictures.result_size(decoded.shape[1], decoded.shape[0], size_px)
-        pixels = pictures.resize(decoded, *size)
+        with _DECODERS:
+            decoded = pictures.decode(data)
+            size = pictures.result_size(decoded.shape[1], decoded.shape[0], size_px)
+            pixels = pictures.resize(decoded, *size)
     except ImageInvalid as error:
         return Refused(task=task, reason=error.reason, message=str(error), seconds=seconds)
     seconds["decode"] = time.monotonic() - fetched

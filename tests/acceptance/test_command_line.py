@@ -18,7 +18,7 @@ pytestmark = pytest.mark.timeout(900)
 
 
 def stylefleet(fleet: Fleet, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, **fleet.s3.environment, **fleet.environment, "STYLEFLEET_BUCKET": fleet.bucket}
+    environment = {**fleet.s3.process_environment(os.environ), **fleet.environment, "STYLEFLEET_BUCKET": fleet.bucket}
     command = [sys.executable, "-m", "stylefleet.cli.main", *arguments]
     return subprocess.run(
         command, env=environment | {"COLUMNS": "200"}, capture_output=True, text=True, check=False, cwd=fleet.folder

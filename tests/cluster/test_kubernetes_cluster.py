@@ -80,8 +80,8 @@ def test_a_deleted_job_is_gone_with_its_pods_and_deleting_again_is_no_error(
     cluster.delete_job(job)
     cluster.delete_job(job)
 
-    assert _own(cluster, bucket) == []
-    eventually(lambda: not kubernetes.get("pods", f"--namespace={namespace}", selector)["items"], "no pod is left")
+    eventually(lambda: not _own(cluster, bucket), "the Job is gone")
+    assert kubernetes.get("pods", f"--namespace={namespace}", selector)["items"] == [], "and not before its pods"
 
 
 def test_a_newer_job_of_the_same_name_is_not_deleted_in_place_of_the_old(
@@ -90,6 +90,7 @@ def test_a_newer_job_of_the_same_name_is_not_deleted_in_place_of_the_old(
     cluster.create_job(_job(namespace, bucket))
     (old,) = _own(cluster, bucket)
     cluster.delete_job(old)
+    eventually(lambda: not _own(cluster, bucket), "the old Job is gone")
     cluster.create_job(_job(namespace, bucket))
 
     cluster.delete_job(old)

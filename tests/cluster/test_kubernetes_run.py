@@ -105,7 +105,7 @@ def test_a_cancelled_run_leaves_no_pod(kubernetes: Kubernetes, namespace: str, f
     fleet.wait("stopped", "Cancelled")
     selector = f"--selector={naming.LABEL_NAME}=stopped"
     assert kubernetes.get("jobs", f"--namespace={namespace}", selector)["items"] == []
-    eventually(lambda: not kubernetes.get("pods", f"--namespace={namespace}", selector)["items"], "its pods are gone")
+    assert kubernetes.get("pods", f"--namespace={namespace}", selector)["items"] == [], "nobody writes any more"
 
 
 def test_a_job_that_no_node_can_take_says_why_it_waits(fleet: Fleet, kubernetes: Kubernetes, namespace: str) -> None:

@@ -341,7 +341,6 @@ def test_a_listings_times_are_cut_to_whole_seconds(server: FaultServer, store: S
         fault(403, "InvalidAccessKeyId", f"The key {ACCESS_KEY} does not exist"),
         fault(403, "SignatureDoesNotMatch", f"signed with {SECRET_KEY}"),
         fault(403, "AllAccessDisabled"),
-        fault(400, "ExpiredToken"),
         fault(401, "Unauthorized"),
     ],
     ids=lambda a: a.body[13:40].decode(),
@@ -356,6 +355,14 @@ def test_refused_credentials_are_said_at_once_and_never_shown(
     assert SECRET_KEY not in str(caught.value)
     assert ACCESS_KEY not in str(caught.value)
     assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("code", ["ExpiredToken", "RequestTimeTooSkewed"])
+def test_credentials_that_may_be_renewed_are_tried_again(server: FaultServer, store: S3Store, code: str) -> None:
+    server.respond = in_order(fault(403, code), fault(403, code), fault(403, code), fault(403, code))
+    with pytest.raises(StoreUnavailable, match=code):
+        store.get(REF)
+    assert len(server.requests) > 1
 
 
 @pytest.mark.parametrize(

@@ -358,6 +358,9 @@ def test_a_changed_manifest_supersedes_its_run(world: World) -> None:
     world.submit(recipe={"size": 80, "preset": "draft"})
     world.tick()
     assert world.status().run != first
+    assert world.status().message == "waiting for the workers of the run before to end"
+    assert len(world.cluster.created) == 1, "no worker starts before the old ones have ended"
+    world.tick()
     assert len(world.cluster.created) == 2
     assert len(world.cluster.jobs) == 1
     world.work_to_the_end()

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
+from stylefleet import pictures
 from stylefleet.errors import ImageInvalid
 from stylefleet.pictures import decode, encode, resize, result_size
 
@@ -217,3 +218,20 @@ def test_what_is_encoded_decodes_and_carries_no_metadata(format_name: str) -> No
 def test_quality_matters() -> None:
     pixels = np.asarray(noise())
     assert len(encode(pixels, format="jpeg", quality=95)) > 2 * len(encode(pixels, format="jpeg", quality=30))
+
+
+def test_premultiplied_gray_is_a_picture_too() -> None:
+    straight = saved(Image.new("LA", (20, 20), (100, 200)), "TIFF")
+    # Pillow does not write associated alpha, so the tag ExtraSamples (338) is turned from 2 into 1 by hand.
+    associated = straight.replace(struct.pack("<HHIHH", 338, 3, 1, 2, 0), struct.pack("<HHIHH", 338, 3, 1, 1, 0))
+    assert associated != straight
+    assert decode(associated).shape == (20, 20, 3)
+
+
+def test_whatever_goes_wrong_in_conversion_is_the_pictures_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_image: Image.Image) -> Image.Image:
+        raise ValueError("conversion from XY to Z not supported")
+
+    monkeypatch.setattr(pictures, "_upright", broken)
+    with pytest.raises(ImageInvalid):
+        decode(saved(Image.new("RGB", (20, 20)), "PNG"))

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stylefleet import receipt
+from stylefleet.errors import RecordUnreadable
 from tests.builders import FACTS, NOW, failed_receipt, make_receipt, make_task
 
 
@@ -60,5 +61,5 @@ def test_a_receipt_without_engine_is_read_back_without() -> None:
 
 @pytest.mark.parametrize("data", [b"{}\n", b"not json\n", b'{"task_id": "half', b"[]\n"])
 def test_what_is_no_receipt_is_a_plain_error(data: bytes) -> None:
-    with pytest.raises((KeyError, TypeError, ValueError, AttributeError)):
+    with pytest.raises(RecordUnreadable, match="a receipt cannot be read"):
         receipt.from_lines(data)

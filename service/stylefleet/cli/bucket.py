@@ -5,8 +5,10 @@ Data goes to stdout, talk to stderr.
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
@@ -24,6 +26,8 @@ from stylefleet.store import Store
 from stylefleet.store_s3 import S3Store, make_client
 
 POLL_SECONDS = 1.0
+ANSWER_SECONDS_MAX = 120.0
+"""How long to wait for a controller's first word on a submission."""
 EXIT_CODE_BY_PHASE = {
     Phase.SUCCEEDED: ExitCode.OK,
     Phase.PARTIALLY_SUCCEEDED: ExitCode.PARTLY_FAILED,
@@ -76,14 +80,15 @@ def submit(store: Store, bucket: str, path: Path, *, wait_for_end: bool) -> Exit
     except ManifestInvalid as error:
         _print_errors(path.name, error)
         return ExitCode.INVALID
-    store.delete(Ref(bucket, naming.cancel_key(name)))
     ref = Ref(bucket, f"{naming.INBOX_PREFIX}{name}.yaml")
+    twins = [o.ref for o in store.list(Ref(bucket, f"{naming.INBOX_PREFIX}{name}.")) if o.ref != ref]
+    twins = [twin for twin in twins if naming.manifest_name(twin.key) == name]
+    if twins:
+        raise SettingsInvalid(f"{twins[0]} has this name already; delete it first, or choose another metadata.name")
+    store.delete(Ref(bucket, naming.cancel_key(name)))
     store.put(ref, data, content_type="application/yaml")
     Console(stderr=True).print(f"submitted {ref}\nwatch it:  stylefleet wait {name}", highlight=False)
-    if not wait_for_end:
-        return ExitCode.OK
-    found = store.get(ref)
-    return wait(store, bucket, name, run=naming.run_id(name, data, found.modified_at))
+    return wait(store, bucket, name) if wait_for_end else ExitCode.OK
 
 
 def read_status(store: Store, bucket: str, name: str) -> Status:
@@ -110,7 +115,7 @@ def status_table(found: Status) -> Table:
     """The status for a terminal."""
     table = Table(show_header=False, box=None, pad_edge=False)
     colour = COLOUR_BY_PHASE.get(found.phase, "cyan")
-    table.add_row("name", found.name)
+    table.add_row("name", escape(found.name))
     table.add_row("phase", f"[{colour}]{found.phase.value}[/]")
     counts = f"{found.done} done, {found.failed} failed, {found.skipped} already there, {found.pending} to do"
     if found.pictures:
@@ -137,27 +142,53 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def follow(store: Store, bucket: str, name: str, *, run: str | None = None) -> Iterator[Status]:
-    """The status each second until it is final; of `run` only, where given. Raises NotFound where nobody answers."""
-    waited = 0
-    while True:
-        try:
-            found = read_status(store, bucket, name)
-        except NotFound:
-            if run is None or waited > 60:
-                raise
-        else:
-            if run is None or found.run == run:
-                yield found
-                if found.phase.final:
-                    return
+def ready_in(found: Status, now: datetime) -> str:
+    """`ready in about 3 min`, counted down from when the estimate was written; empty where there is none."""
+    if found.eta_seconds is None or found.phase.final or found.updated_at is None:
+        return ""
+    return f"ready in about {duration(max(0.0, found.eta_seconds - (now - found.updated_at).total_seconds()))}"
+
+
+def follow(store: Store, bucket: str, name: str, *, run: str | None) -> Iterator[Status]:
+    """The status each second until it is final. Of `run`, where given: an older one's is not what is asked for.
+
+    Raises NotFound where no controller speaks of it within a minute.
+    """
+    answered = False
+    for waited in itertools.count():
+        found = _status_or_none(store, bucket, name)
+        if found is not None and (run is None or found.run == run):
+            yield found
+            if found.phase.final:
+                return
+            run, answered = found.run, True
+        if not answered and waited * POLL_SECONDS > ANSWER_SECONDS_MAX:
+            raise NotFound(f"{name}: no controller has answered within {ANSWER_SECONDS_MAX:.0f} s; is one running?")
         time.sleep(POLL_SECONDS)
-        waited += 1
 
 
-def wait(store: Store, bucket: str, name: str, *, run: str | None = None) -> ExitCode:
-    """Follow a run with a progress bar; Ctrl-C leaves it running."""
+def _status_or_none(store: Store, bucket: str, name: str) -> Status | None:
+    try:
+        return read_status(store, bucket, name)
+    except NotFound:
+        return None
+
+
+def submitted_run(store: Store, bucket: str, name: str) -> str | None:
+    """The run of the manifest that is in the inbox now; None where there is none. Raises NotFound (bucket)."""
+    for listed in store.list(Ref(bucket, f"{naming.INBOX_PREFIX}{name}.")):
+        if naming.manifest_name(listed.ref.key) == name:
+            found = store.get(listed.ref)
+            return naming.run_id(name, found.data, found.modified_at)
+    return None
+
+
+def wait(store: Store, bucket: str, name: str) -> ExitCode:
+    """Follow the newest submission with a progress bar; Ctrl-C leaves it running."""
     console = Console(stderr=True)
+    run = submitted_run(store, bucket, name)
+    if run is None:
+        read_status(store, bucket, name)  # a run whose manifest was deleted has a status; or nobody knows the name
     last: Status | None = None
     columns = (
         TextColumn("[bold]{task.description}"),
@@ -167,16 +198,14 @@ def wait(store: Store, bucket: str, name: str, *, run: str | None = None) -> Exi
     )
     try:
         with Progress(*columns, console=console) as progress:
-            bar = progress.add_task(name, total=None, note="")
+            bar = progress.add_task(escape(name), total=None, note="waiting for the controller")
             for last in follow(store, bucket, name, run=run):
-                note = last.waiting_because or (
-                    f"ready in about {duration(last.eta_seconds)}" if last.eta_seconds is not None else last.phase.value
-                )
+                note = last.waiting_because or ready_in(last, datetime.now(UTC)) or last.phase.value
                 total = last.pictures or None
                 progress.update(bar, total=total, completed=last.pictures - last.pending, note=escape(note))
     except KeyboardInterrupt:
         console.print(f"\nstill running; come back with:  stylefleet wait {name}", highlight=False)
-        return ExitCode.OK
+        return ExitCode.INTERRUPTED
     assert last is not None
     Console().print(status_table(last))
     return EXIT_CODE_BY_PHASE[last.phase]

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
@@ -29,6 +30,8 @@ from stylefleet.store import Store
 BUCKET = "shop"
 SAMPLES = Path(__file__).parents[3] / "samples"
 WORK_FOLDER = Path(".stylefleet/demo")
+MARKER = ".made-by-stylefleet-demo"
+STOP_SECONDS = 60.0
 GOOD, WRONG = "catalog", "mistakes"
 ASSUMED_GFLOPS = 80
 """Speed of two CPU cores with AVX2, for the first estimate; the pace of finished pictures replaces it."""
@@ -48,10 +51,12 @@ def run(out: Path) -> ExitCode:
     started = time.monotonic()
     if not SAMPLES.is_dir():
         raise SettingsInvalid(f"{SAMPLES}: no samples; the demo runs from a clone of the repository")
-    for folder in (out, WORK_FOLDER):
-        if folder.exists():
-            shutil.rmtree(folder)
-    out.mkdir(parents=True)
+    _make_empty(out)
+    if WORK_FOLDER.exists():
+        shutil.rmtree(WORK_FOLDER)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        # Unwind as Ctrl-C does: the server and the controller must not outlive the demo.
+        signal.signal(number, lambda received, _: sys.exit(128 + received))
     console.print("[bold]Stylefleet demo[/]: a manifest in a bucket becomes restyled pictures\n")
     with contextlib.ExitStack() as running:
         with console.status("starting an S3 server"):
@@ -77,11 +82,21 @@ def run(out: Path) -> ExitCode:
     return commands.EXIT_CODE_BY_PHASE[final.phase]
 
 
+def _make_empty(out: Path) -> None:
+    """Make `out` an empty folder; what is in it is removed only where an earlier demo has made it."""
+    marker = out / MARKER
+    if out.exists() and not marker.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise SettingsInvalid(f"{out}: not empty, and not made by the demo; choose another folder with --out")
+    if out.exists():
+        shutil.rmtree(out)
+    out.mkdir(parents=True)
+    marker.touch()
+
+
 @contextlib.contextmanager
 def _shop(s3: LocalS3, log_path: Path) -> Iterator[Shop]:
     environment = {
-        **os.environ,
-        **s3.environment,
+        **s3.process_environment(os.environ),
         "STYLEFLEET_BUCKET": BUCKET,
         "STYLEFLEET_CLUSTER": "local",
         "STYLEFLEET_LOCAL_FOLDER": str((WORK_FOLDER / "jobs").absolute()),
@@ -101,7 +116,11 @@ def _shop(s3: LocalS3, log_path: Path) -> Iterator[Shop]:
         yield Shop(store=s3.store(), controller=controller)
     finally:
         controller.send_signal(signal.SIGTERM)
-        controller.wait()
+        try:
+            controller.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            controller.kill()
+            controller.wait()
 
 
 def _fill(store: Store) -> int:
@@ -151,7 +170,7 @@ def _follow(console: Console, shop: Shop) -> Status:
     with Progress(*columns, console=console) as progress:
         bar = progress.add_task("", total=None, eta="")
         for last in _statuses(shop, GOOD):
-            eta = "" if last.eta_seconds is None else f"ready in about {commands.duration(last.eta_seconds)}"
+            eta = commands.ready_in(last, datetime.now(UTC))
             progress.update(bar, total=last.pictures or None, completed=last.pictures - last.pending, eta=eta)
     assert last is not None
     return last

@@ -39,6 +39,10 @@ def main() -> None:
     except StylefleetError as error:
         typer.secho(f"stylefleet: {error}", err=True, fg="red")
         sys.exit(exit_code_for(error))
+    except OSError as error:
+        # A folder that is not there, a file that may not be read, a port that is taken.
+        typer.secho(f"stylefleet: {error}", err=True, fg="red")
+        sys.exit(ExitCode.INVALID)
 
 
 def exit_code_for(error: StylefleetError) -> ExitCode:
@@ -73,6 +77,12 @@ def stylize(
     preset: Annotated[str, typer.Option(help=f"One of {', '.join(PRESETS)}.")] = "balanced",
     seed: Annotated[int, typer.Option(help="Seed of the starting noise.")] = 0,
     backbone: Annotated[str, typer.Option(help=f"One of {', '.join(BACKBONES)}.")] = "vgg16-hed",
+    weights: Annotated[
+        Path | None, typer.Option(envvar="STYLEFLEET_VGG19_WEIGHTS", help="File with the VGG19 weights.")
+    ] = None,
+    weights_sha256: Annotated[
+        str | None, typer.Option(envvar="STYLEFLEET_VGG19_SHA256", help="SHA-256 that this file must have.")
+    ] = None,
 ) -> None:
     """Restyle one picture on this machine, without any service.
 
@@ -80,7 +90,17 @@ def stylize(
     """
     from stylefleet.cli import stylize as command
 
-    command.run(content, style, out, size_px=size, preset=preset, seed=seed, backbone=backbone)
+    command.run(
+        content,
+        style,
+        out,
+        size_px=size,
+        preset=preset,
+        seed=seed,
+        backbone=backbone,
+        weights=weights,
+        weights_sha256=weights_sha256,
+    )
 
 
 @app.command()

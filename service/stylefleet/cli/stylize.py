@@ -18,7 +18,18 @@ FORMAT_BY_SUFFIX: dict[str, ImageFormat] = {".jpg": "jpeg", ".jpeg": "jpeg", ".p
 QUALITY = 92
 
 
-def run(content: Path, style: Path, out: Path, *, size_px: int, preset: str, seed: int, backbone: str) -> None:
+def run(
+    content: Path,
+    style: Path,
+    out: Path,
+    *,
+    size_px: int,
+    preset: str,
+    seed: int,
+    backbone: str,
+    weights: Path | None,
+    weights_sha256: str | None,
+) -> None:
     """Restyle `content` and write `out`. Raises StylefleetError with what is wrong and what is allowed."""
     image_format = FORMAT_BY_SUFFIX.get(out.suffix.lower())
     if image_format is None:
@@ -31,6 +42,8 @@ def run(content: Path, style: Path, out: Path, *, size_px: int, preset: str, see
         raise SettingsInvalid(f"--backbone: found {backbone!r}, allowed are {', '.join(BACKBONES)}")
     if not SIZE_PX_MIN <= size_px <= SIZE_PX_MAX:
         raise SettingsInvalid(f"--size: found {size_px}, allowed are {SIZE_PX_MIN} to {SIZE_PX_MAX}")
+    if not out.absolute().parent.is_dir():
+        raise NotFound(f"{out.parent}: no such folder")
     recipe = recipe_for(preset=known_preset, size_px=size_px, seed=seed, backbone=known_backbone)
     pixels = _read(content)
     size = pictures.result_size(pixels.shape[1], pixels.shape[0], size_px)
@@ -40,7 +53,13 @@ def run(content: Path, style: Path, out: Path, *, size_px: int, preset: str, see
     with console.status("loading the engine"):
         # By name, so that no static import leads from the command line to TensorFlow.
         engines: Any = importlib.import_module("stylefleet.engine")
-        engine = engines.load_engine(backbone=recipe.backbone, precision=recipe.precision)
+        named = recipe.backbone == "vgg19-imagenet"  # the other backbone brings its own file
+        engine = engines.load_engine(
+            backbone=recipe.backbone,
+            precision=recipe.precision,
+            weights_path=weights if named else None,
+            weights_sha256=weights_sha256 if named else None,
+        )
         targets = tuple(engines.style_target(engine, style_pixels, s.size_px) for s in recipe.scales)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     iterate = None
