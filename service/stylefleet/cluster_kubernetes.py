@@ -56,8 +56,8 @@ class KubernetesCluster:
         except PreconditionFailed:
             # POST with a name of our own making is the lock: 409 with our run's label means we were here before.
             existing = _json(lambda: self._batch.read_namespaced_job(name, self._namespace, **_OPTIONS))
-            labels = existing["metadata"].get("labels") or {}
-            if labels.get(naming.LABEL_RUN) != job["metadata"]["labels"][naming.LABEL_RUN]:
+            found, ours = existing["metadata"].get("labels") or {}, job["metadata"]["labels"]
+            if any(found.get(label) != ours[label] for label in (naming.LABEL_RUN, naming.LABEL_BUCKET)):
                 raise PreconditionFailed(f"Job {self._namespace}/{name} exists and belongs to another run") from None
 
     def list_jobs(self) -> list[JobView]:

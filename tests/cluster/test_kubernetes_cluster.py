@@ -32,7 +32,12 @@ def cluster(kubernetes: Kubernetes, namespace: str, bucket: str) -> Iterator[Kub
         cluster.delete_job(job)
 
 
-def _job(namespace: str, bucket: str, *, name: str = "contract", run: str = "0123456789abcdef") -> Json:
+def _run(bucket: str) -> str:
+    """A run of the test's own, so that its Job's name is its own: that of the test before may still be going."""
+    return bucket[-8:] * 2
+
+
+def _job(namespace: str, bucket: str) -> Json:
     """A Job whose image nobody has, so that its pods never run; without GPUs, which others may hold."""
     template = replace(
         TEMPLATE,
@@ -44,7 +49,7 @@ def _job(namespace: str, bucket: str, *, name: str = "contract", run: str = "012
         cpu="100m",
         memory="64Mi",
     )
-    return job_for(replace(make_plan(), name=name, run=run, queue=None, gpus=0), template)
+    return job_for(replace(make_plan(), name="contract", run=_run(bucket), queue=None, gpus=0), template)
 
 
 def _own(cluster: KubernetesCluster, bucket: str) -> list[JobView]:
@@ -58,7 +63,7 @@ def test_creating_the_same_job_twice_is_success_and_leaves_one(
     cluster.create_job(_job(namespace, bucket))
 
     (job,) = _own(cluster, bucket)
-    assert (job.owner_name, job.run, job.held, job.finished) == ("contract", "0123456789abcdef", True, "")
+    assert (job.owner_name, job.run, job.held, job.finished) == ("contract", _run(bucket), True, "")
 
 
 def test_a_job_of_that_name_for_another_run_is_refused(cluster: KubernetesCluster, namespace: str, bucket: str) -> None:
