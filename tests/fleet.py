@@ -87,6 +87,11 @@ class Fleet:
     def put(self, key: str, data: bytes) -> None:
         self.store.put(Ref(self.bucket, key), data)
 
+    def put_shapes(self, count: int) -> None:
+        """Pictures `catalog/N.jpg`, each of another shape: each is a batch of its own, with receipts of its own."""
+        for index in range(count):
+            self.put(f"catalog/{index}.jpg", picture(48, 24 + 2 * index, seed=index))
+
     def submit(self, name: str, **changes: Any) -> None:
         """Put a manifest; `changes` replace parts of its spec."""
         self.put(f"jobs/{name}.yaml", self.manifest(name, **changes))

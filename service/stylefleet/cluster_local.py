@@ -195,7 +195,7 @@ class LocalCluster:
                         process.kill()
                         process.wait(GRACE_SECONDS)
                 except psutil.NoSuchProcess:
-                    continue
+                    continue  # it has ended by itself
             job["local"]["pids"] = {}
             self._save(job)
 

@@ -55,9 +55,7 @@ def test_a_manifest_becomes_pictures_receipts_and_a_report_and_bad_files_stop_no
 
 
 def test_a_killed_worker_redoes_only_what_has_no_receipt(fleet: Fleet) -> None:
-    # Each of another shape: each is a batch of its own, with receipts of its own.
-    for index in range(6):
-        fleet.put(f"catalog/{index}.jpg", picture(48, 24 + 2 * index, seed=index))
+    fleet.put_shapes(6)
     fleet.submit("spring", recipe={"preset": "draft", "size": 96})
     fleet.start()
 
@@ -75,8 +73,7 @@ def test_a_killed_worker_redoes_only_what_has_no_receipt(fleet: Fleet) -> None:
 
 
 def test_a_killed_controller_goes_on_where_it_was(fleet: Fleet) -> None:
-    for index in range(3):
-        fleet.put(f"catalog/{index}.jpg", picture(48, 24 + 2 * index, seed=index))
+    fleet.put_shapes(3)
     fleet.submit("spring", recipe={"preset": "draft", "size": 96})
     fleet.start()
     eventually(lambda: fleet.receipts("spring"), "a first receipt")
@@ -108,8 +105,7 @@ def test_the_same_manifest_again_computes_only_new_pictures_and_a_style_only_onc
 
 
 def test_a_cancel_marker_stops_the_worker_and_keeps_what_is_done(fleet: Fleet) -> None:
-    for index in range(8):
-        fleet.put(f"catalog/{index}.jpg", picture(48, 24 + 2 * index, seed=index))
+    fleet.put_shapes(8)
     fleet.submit("spring", recipe={"preset": "draft", "size": 128})
     fleet.start()
     eventually(lambda: fleet.receipts("spring"), "a first receipt")
@@ -124,8 +120,7 @@ def test_a_cancel_marker_stops_the_worker_and_keeps_what_is_done(fleet: Fleet) -
 
 
 def test_deleting_the_manifest_cancels_too(fleet: Fleet) -> None:
-    for index in range(8):
-        fleet.put(f"catalog/{index}.jpg", picture(48, 24 + 2 * index, seed=index))
+    fleet.put_shapes(8)
     fleet.submit("spring", recipe={"preset": "draft", "size": 128})
     fleet.start()
     eventually(lambda: fleet.receipts("spring"), "a first receipt")

@@ -60,9 +60,7 @@ def test_the_finished_job_is_let_go(kubernetes: Kubernetes, namespace: str, flee
 def test_a_pod_killed_in_mid_shard_costs_only_the_picture_in_flight(
     kubernetes: Kubernetes, namespace: str, fleet: Fleet
 ) -> None:
-    # Each of another shape: each is a batch of its own, with receipts of its own.
-    for index in range(6):
-        fleet.put(f"catalog/{index}.jpg", picture(48, 24 + 2 * index, seed=index))
+    fleet.put_shapes(6)
     fleet.submit("killed", recipe={"preset": "draft", "size": 96}, run={"parallelism": 1})
     eventually(lambda: fleet.receipts("killed"), "a first receipt")
 
@@ -95,8 +93,7 @@ def test_a_picture_that_cannot_be_decoded_is_named_and_the_rest_is_done(fleet: F
 
 
 def test_a_cancelled_run_leaves_no_pod(kubernetes: Kubernetes, namespace: str, fleet: Fleet) -> None:
-    for index in range(8):
-        fleet.put(f"catalog/{index}.jpg", picture(48, 24 + 2 * index, seed=index))
+    fleet.put_shapes(8)
     fleet.submit("stopped", recipe={"preset": "draft", "size": 128}, run={"parallelism": 1})
     eventually(lambda: fleet.receipts("stopped"), "a first receipt")
 

@@ -81,14 +81,19 @@ def submit(store: Store, bucket: str, path: Path, *, wait_for_end: bool) -> Exit
         _print_errors(path.name, error)
         return ExitCode.INVALID
     ref = Ref(bucket, f"{naming.INBOX_PREFIX}{name}.yaml")
-    twins = [o.ref for o in store.list(Ref(bucket, f"{naming.INBOX_PREFIX}{name}.")) if o.ref != ref]
-    twins = [twin for twin in twins if naming.manifest_name(twin.key) == name]
+    twins = [found for found in _manifests(store, bucket, name) if found != ref]
     if twins:
         raise SettingsInvalid(f"{twins[0]} has this name already; delete it first, or choose another metadata.name")
     store.delete(Ref(bucket, naming.cancel_key(name)))
     store.put(ref, data, content_type="application/yaml")
     Console(stderr=True).print(f"submitted {ref}\nwatch it:  stylefleet wait {name}", highlight=False)
     return wait(store, bucket, name) if wait_for_end else ExitCode.OK
+
+
+def _manifests(store: Store, bucket: str, name: str) -> list[Ref]:
+    """The files in the inbox that are called `name`; the first is the one that counts."""
+    listed = store.list(Ref(bucket, f"{naming.INBOX_PREFIX}{name}."))
+    return [o.ref for o in listed if naming.manifest_name(o.ref.key) == name]
 
 
 def read_status(store: Store, bucket: str, name: str) -> Status:
@@ -152,7 +157,7 @@ def ready_in(found: Status, now: datetime) -> str:
 def follow(store: Store, bucket: str, name: str, *, run: str | None) -> Iterator[Status]:
     """The status each second until it is final. Of `run`, where given: an older one's is not what is asked for.
 
-    Raises NotFound where no controller speaks of it within a minute.
+    Raises NotFound where no controller speaks of it within ANSWER_SECONDS_MAX.
     """
     answered = False
     for waited in itertools.count():
@@ -176,11 +181,11 @@ def _status_or_none(store: Store, bucket: str, name: str) -> Status | None:
 
 def submitted_run(store: Store, bucket: str, name: str) -> str | None:
     """The run of the manifest that is in the inbox now; None where there is none. Raises NotFound (bucket)."""
-    for listed in store.list(Ref(bucket, f"{naming.INBOX_PREFIX}{name}.")):
-        if naming.manifest_name(listed.ref.key) == name:
-            found = store.get(listed.ref)
-            return naming.run_id(name, found.data, found.modified_at)
-    return None
+    refs = _manifests(store, bucket, name)
+    if not refs:
+        return None
+    found = store.get(refs[0])
+    return naming.run_id(name, found.data, found.modified_at)
 
 
 def wait(store: Store, bucket: str, name: str) -> ExitCode:
@@ -213,8 +218,7 @@ def wait(store: Store, bucket: str, name: str) -> ExitCode:
 
 def cancel(store: Store, bucket: str, name: str) -> None:
     """Put the marker that stops the run; raises NotFound where there is no such manifest."""
-    keys = {o.ref.key for o in store.list(Ref(bucket, f"{naming.INBOX_PREFIX}{name}."))}
-    if not any(naming.manifest_name(key) == name for key in keys):
+    if not _manifests(store, bucket, name):
         raise NotFound(f"{name}: no manifest in s3://{bucket}/{naming.INBOX_PREFIX}")
     store.put(Ref(bucket, naming.cancel_key(name)), b"")
     Console(stderr=True).print(f"cancelling {name}; what is finished stays", highlight=False)
