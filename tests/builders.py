@@ -17,8 +17,8 @@ from stylefleet.jobs import JobView, WorkerTemplate
 from stylefleet.manifest import Manifest
 from stylefleet.naming import Ref
 from stylefleet.plan import Plan, ShardEntry, StyleShare, Task
+from stylefleet.presets import recipe_for
 from stylefleet.receipt import EngineFacts, Receipt
-from stylefleet.recipe import recipe_for
 from stylefleet.store import Listed
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
@@ -97,9 +97,12 @@ def make_plan(*, shards: tuple[int, ...] = (2, 1), skipped: int = 0, **changes: 
         manifest_digest="cd" * 32,
         planned_at=NOW,
         styles=make_styles(),
+        companions=(),
         recipe=recipe_for(preset="draft", size_px=64),
         image_format="jpeg",
         quality=92,
+        depth=8,
+        keep_metadata=(),
         output_prefix=Ref("shop", "restyled/spring/"),
         pictures=sum(shards) + skipped,
         skipped=skipped,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol, TypeVar
 
 PIXELS_PER_STEP = 500_000
@@ -10,31 +10,46 @@ PIXELS_PER_STEP = 500_000
 BATCH_MAX = 8
 
 
-class HasShape(Protocol):
-    """Anything with the size of its result."""
+class Batchable(Protocol):
+    """Anything with the size of its result, and where in the recipe it stands."""
 
     @property
     def shape(self) -> tuple[int, int]:
         """Height and width in pixels."""
         ...
 
-
-T = TypeVar("T", bound=HasShape)
-
-
-def batch_size(shape: tuple[int, int]) -> int:
-    """Pictures of this height and width to optimize at once."""
-    return max(1, min(BATCH_MAX, PIXELS_PER_STEP // (shape[0] * shape[1])))
+    @property
+    def position(self) -> tuple[int, int] | None:
+        """Where the checkpoint was taken that it goes on from; None: it starts anew."""
+        ...
 
 
-def batches(pictures: Iterable[T]) -> list[list[T]]:
-    """Pictures of equal size together, at most `batch_size` of them; order is kept within a size."""
-    by_shape: dict[tuple[int, int], list[T]] = {}
+T = TypeVar("T", bound=Batchable)
+
+
+class HasCrop(Protocol):
+    """A refinement."""
+
+    def crop_size(self, width: int, height: int) -> tuple[int, int]:
+        """(width, height) at which its part of a result of this size is optimized."""
+        ...
+
+
+def batch_size(shape: tuple[int, int], refine: Sequence[HasCrop] = ()) -> int:
+    """Pictures of this height and width to optimize at once; their largest stage decides."""
+    height, width = shape
+    crops = [refinement.crop_size(width, height) for refinement in refine]
+    return max(1, min(BATCH_MAX, PIXELS_PER_STEP // max([height * width, *(w * h for w, h in crops)])))
+
+
+def batches(pictures: Iterable[T], refine: Sequence[HasCrop] = ()) -> list[list[T]]:
+    """Pictures of equal size and position together, at most `batch_size` of them; their order is kept."""
+    alike: dict[tuple[tuple[int, int], tuple[int, int] | None], list[T]] = {}
     for picture in pictures:
-        by_shape.setdefault(picture.shape, []).append(picture)
+        alike.setdefault((picture.shape, picture.position), []).append(picture)
     return [
         group[first : first + size]
-        for shape, group in by_shape.items()
-        for size in [batch_size(shape)]
+        for (shape, _), group in alike.items()
+        for size in [batch_size(shape, refine)]
         for first in range(0, len(group), size)
     ]

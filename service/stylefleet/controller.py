@@ -12,11 +12,12 @@ import structlog
 from stylefleet import manifest as manifests
 from stylefleet import naming, planner, receipt, status, yaml_positions
 from stylefleet.cluster import Cluster
+from stylefleet.cost import predicted_seconds
 from stylefleet.errors import FieldError, ManifestInvalid, PreconditionFailed, StylefleetError
 from stylefleet.jobs import JobView, WorkerTemplate, job_for
 from stylefleet.metrics import ControllerMetrics
 from stylefleet.naming import Ref
-from stylefleet.plan import Plan, predicted_seconds
+from stylefleet.plan import Plan
 from stylefleet.planner import Pace
 from stylefleet.reconcile import Action, CreateJob, DeleteJob, Finish, Observed, ReleaseJob, reconcile
 from stylefleet.status import Phase, Status

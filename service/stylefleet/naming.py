@@ -8,6 +8,7 @@ runs/NAME/RUN/shards/00042-DIGEST.jsonl            write-once: that shard's task
 runs/NAME/RUN/receipts/00042/ATTEMPT-00007.jsonl   one object a part, never rewritten
 runs/NAME/RUN/report.json                          written when the run ends
 cache/style/DIGEST                                 style targets, content-addressed, shared by all runs
+checkpoints/TASK_ID                                a picture in the works, for the next attempt; gone when it is done
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ INBOX_PREFIX = "jobs/"
 STATUS_PREFIX = "status/"
 RUNS_PREFIX = "runs/"
 CACHE_PREFIX = "cache/"
-OWN_PREFIXES = (INBOX_PREFIX, STATUS_PREFIX, RUNS_PREFIX, CACHE_PREFIX)
+CHECKPOINTS_PREFIX = "checkpoints/"
+OWN_PREFIXES = (INBOX_PREFIX, STATUS_PREFIX, RUNS_PREFIX, CACHE_PREFIX, CHECKPOINTS_PREFIX)
 """Folders of the service's own bucket that no manifest may write to."""
 
 NAME_PATTERN = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -149,6 +151,10 @@ def style_cache_key(digest: str) -> str:
     return f"{CACHE_PREFIX}style/{digest}"
 
 
+def checkpoint_key(task_id: str) -> str:
+    return f"{CHECKPOINTS_PREFIX}{task_id}"
+
+
 def job_name(name: str, run: str) -> str:
     """A Job name of at most 57 characters, so that `NAME-INDEX` (a pod's host name) stays within 63.
 
@@ -158,6 +164,28 @@ def job_name(name: str, run: str) -> str:
 
 
 _IMAGE_SUFFIXES_BY_FORMAT = {"jpeg": (".jpg", ".jpeg"), "png": (".png",), "webp": (".webp",)}
+
+
+MASK_SUFFIX = ".png"
+START_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
+
+
+def mask_path(relative: str) -> str:
+    """Where below a folder of masks the mask of the picture `relative` lies: its own path, as PNG."""
+    return _without_suffix(relative) + MASK_SUFFIX
+
+
+def start_paths(relative: str) -> tuple[str, ...]:
+    """Where below a folder of starts that of the picture `relative` may lie: under its own name first, then under every
+    suffix that a picture may have."""
+    stem = _without_suffix(relative)
+    return tuple(dict.fromkeys([relative, *(stem + suffix for suffix in START_SUFFIXES)]))
+
+
+def _without_suffix(relative: str) -> str:
+    folder, slash, name = relative.rpartition("/")
+    stem = name.rpartition(".")[0]
+    return f"{folder}{slash}{stem or name}"
 
 
 def output_path(relative: str, image_format: str) -> str:

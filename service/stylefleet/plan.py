@@ -10,11 +10,13 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Literal
 
 from stylefleet import naming
+from stylefleet.companions import Companion, Listing, Pin, pin
 from stylefleet.errors import FieldError, PlanInvalid, RecordUnreadable
-from stylefleet.manifest import ERRORS_MAX, Content, ImageFormat, Manifest
+from stylefleet.manifest import ERRORS_MAX, Content, ImageFormat, KeptMetadata, Manifest
 from stylefleet.naming import Ref
 from stylefleet.recipe import ENGINE_VERSION, Recipe, recipe_from_json, recipe_to_json
 from stylefleet.store import Listed
@@ -30,6 +32,16 @@ class StyleShare:
     image: Ref
     etag: str
     weight: float
+    mask: Ref | None = None
+    """Where it applies: a folder or one object; None: where no mask covers."""
+
+
+def regions(styles: Iterable[StyleShare]) -> dict[Ref | None, list[StyleShare]]:
+    """The styles by their mask, in the order of first appearance: each group is blended in its own region."""
+    groups: dict[Ref | None, list[StyleShare]] = {}
+    for style in styles:
+        groups.setdefault(style.mask, []).append(style)
+    return groups
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,20 +56,30 @@ class Task:
     """Size of the content object."""
     output: Ref
     """Where the result goes."""
+    companions: tuple[Pin, ...] = ()
+    """The picture's own of each of the plan's companions, in their order."""
 
     def to_line(self) -> str:
-        fields = [self.task_id, str(self.content), self.content_etag, self.size_bytes, str(self.output)]
+        fields: list[object] = [
+            self.task_id,
+            str(self.content),
+            self.content_etag,
+            self.size_bytes,
+            str(self.output),
+            *([str(p.ref), p.etag, p.size_bytes] for p in self.companions),
+        ]
         return json.dumps(fields, ensure_ascii=False)
 
     @staticmethod
     def from_line(line: bytes | str) -> Task:
-        task_id, content, content_etag, size_bytes, output = json.loads(line)
+        task_id, content, content_etag, size_bytes, output, *pins = json.loads(line)
         return Task(
             task_id=task_id,
             content=naming.parse_uri(content),
             content_etag=content_etag,
             size_bytes=size_bytes,
             output=naming.parse_uri(output),
+            companions=tuple(Pin(naming.parse_uri(uri), etag, size) for uri, etag, size in pins),
         )
 
 
@@ -81,9 +103,15 @@ class Plan:
     manifest_digest: str
     planned_at: datetime
     styles: tuple[StyleShare, ...]
+    companions: tuple[Companion, ...]
+    """What comes with every picture."""
     recipe: Recipe
     image_format: ImageFormat
     quality: int
+    depth: Literal[8, 16]
+    """Bits a channel of the results."""
+    keep_metadata: tuple[KeptMetadata, ...]
+    """What the results carry beside pixels."""
     output_prefix: Ref
     pictures: int
     """Pictures that the manifest names."""
@@ -101,7 +129,17 @@ class Plan:
 
 
 def task_id_for(
-    *, content: Ref, content_etag: str, styles: Sequence[StyleShare], recipe: Recipe, image_format: str, quality: int
+    *,
+    content: Ref,
+    content_etag: str,
+    styles: Sequence[StyleShare],
+    recipe: Recipe,
+    image_format: str,
+    quality: int,
+    depth: int,
+    keep_metadata: Sequence[str],
+    companions: Sequence[Companion] = (),
+    pins: Sequence[Pin] = (),
 ) -> str:
     """Identity of a result by everything that shapes its bytes; where it is stored is not part of it."""
     parts = [
@@ -111,8 +149,15 @@ def task_id_for(
         recipe.digest,
         image_format,
         quality,
+        depth,
+        list(keep_metadata),
         ENGINE_VERSION,
     ]
+    if pins:
+        # What the masks are and which style has which; not where they lie.
+        masks = [c.at for c in companions if c.role == "mask"]
+        parts.append([[c.role, p.etag] for c, p in zip(companions, pins, strict=True)])
+        parts.append([masks.index(s.mask) if s.mask is not None else -1 for s in styles])
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
@@ -124,7 +169,12 @@ def matches(relative: str, content: Content) -> bool:
     )
 
 
-def tasks_for(manifest: Manifest, styles: Sequence[StyleShare], pictures: Iterable[Listed]) -> Iterator[Task]:
+def tasks_for(
+    manifest: Manifest,
+    styles: Sequence[StyleShare],
+    pictures: Iterable[Listed],
+    companions: Mapping[Companion, Listing] = MappingProxyType({}),
+) -> Iterator[Task]:
     """One task a picture, in the listing's order; raises PlanInvalid where two results would have one key."""
     spec = manifest.spec
     recipe = spec.recipe.to_recipe()
@@ -132,10 +182,24 @@ def tasks_for(manifest: Manifest, styles: Sequence[StyleShare], pictures: Iterab
     base = naming.parse_uri(spec.content.prefix).key if spec.content.prefix is not None else ""
     pictures = list(pictures)
     _refuse_unusable_keys(pictures)
+
+    kinds = tuple(companions)
+
+    def pins_of(picture: Listed) -> tuple[Pin, ...]:
+        relative = (
+            picture.ref.key[len(base) :] if spec.content.prefix is not None else picture.ref.key.rpartition("/")[2]
+        )
+        return tuple(pin(companion, relative, listing) for companion, listing in companions.items())
+
     # Mostly empty: sources that lie where the results go.
+    beside = any(c.at.bucket == output.bucket and c.at.key.startswith(output.key) for c in companions)
     endangered = {
         ref
-        for ref in itertools.chain((p.ref for p in pictures), (s.image for s in styles))
+        for ref in itertools.chain(
+            (p.ref for p in pictures),
+            (s.image for s in styles),
+            (found.ref for p in pictures if beside for found in pins_of(p)),
+        )
         if ref.bucket == output.bucket and ref.key.startswith(output.key)
     }
     source_by_output: dict[str, Ref] = {}
@@ -153,6 +217,12 @@ def tasks_for(manifest: Manifest, styles: Sequence[StyleShare], pictures: Iterab
         fault = naming.key_fault(target.key)
         if fault:
             raise _refusal("spec.content", f"in the result's place {fault}", moved, "exclude or rename it")
+        pins = pins_of(picture)
+        for companion, found in zip(companions, pins, strict=True):
+            fault = naming.key_fault(found.ref.key)
+            if fault:
+                message = f"in the place of its {companion.noun} {fault}"
+                raise _refusal("spec.content", message, f"{picture.ref} -> {found.ref}", "exclude or rename it")
         yield Task(
             task_id=task_id_for(
                 content=picture.ref,
@@ -161,11 +231,16 @@ def tasks_for(manifest: Manifest, styles: Sequence[StyleShare], pictures: Iterab
                 recipe=recipe,
                 image_format=spec.output.format,
                 quality=spec.output.quality,
+                depth=spec.output.depth,
+                keep_metadata=spec.output.keep_metadata,
+                companions=kinds,
+                pins=pins,
             ),
             content=picture.ref,
             content_etag=picture.etag,
             size_bytes=picture.size_bytes,
             output=target,
+            companions=pins,
         )
 
 
@@ -199,16 +274,6 @@ def not_yet_done(
             yield task
 
 
-FLOP_PER_PIXEL_STEP = 1.55e6
-"""VGG up to block5_conv1, forward and input gradient (4 x 18.1 GMAC at 224 px) and 7 % for the Gram matrices."""
-
-
-def predicted_seconds(recipe: Recipe, *, flops: float) -> float:
-    """Accelerator seconds of one picture at `flops` floating point operations a second; 3:2 pictures assumed."""
-    pixel_steps = sum(s.iterations * s.size_px * s.size_px * 2 / 3 for s in recipe.scales)
-    return pixel_steps * FLOP_PER_PIXEL_STEP / flops
-
-
 def tasks_per_shard(tasks: int, *, seconds_per_task: float, shard_seconds: float, parallelism: int) -> int:
     """Tasks of each shard: about `shard_seconds` of work, enough shards for all workers, not too many shards."""
     by_time = max(1, round(shard_seconds / seconds_per_task))
@@ -238,11 +303,17 @@ def plan_to_json(plan: Plan) -> bytes:
         "run": plan.run,
         "manifestDigest": plan.manifest_digest,
         "plannedAt": plan.planned_at.isoformat(),
-        "styles": [{"image": str(s.image), "etag": s.etag, "weight": s.weight} for s in plan.styles],
+        "styles": [
+            {"image": str(s.image), "etag": s.etag, "weight": s.weight, "mask": s.mask and str(s.mask)}
+            for s in plan.styles
+        ],
+        "companions": [[c.role, str(c.at)] for c in plan.companions],
         "recipe": recipe_to_json(plan.recipe),
         "recipeDigest": plan.recipe.digest,
         "format": plan.image_format,
         "quality": plan.quality,
+        "depth": plan.depth,
+        "keepMetadata": list(plan.keep_metadata),
         "outputPrefix": str(plan.output_prefix),
         "pictures": plan.pictures,
         "skipped": plan.skipped,
@@ -269,11 +340,21 @@ def _plan_from(d: dict[str, Any]) -> Plan:
         manifest_digest=d["manifestDigest"],
         planned_at=datetime.fromisoformat(d["plannedAt"]),
         styles=tuple(
-            StyleShare(image=naming.parse_uri(s["image"]), etag=s["etag"], weight=s["weight"]) for s in d["styles"]
+            StyleShare(
+                image=naming.parse_uri(s["image"]),
+                etag=s["etag"],
+                weight=s["weight"],
+                mask=s["mask"] and naming.parse_uri(s["mask"]),
+            )
+            for s in d["styles"]
         ),
+        companions=tuple(Companion(role=role, at=naming.parse_uri(uri)) for role, uri in d["companions"]),
         recipe=recipe_from_json(d["recipe"]),
         image_format=d["format"],
         quality=d["quality"],
+        # Plans of earlier versions lack the next two.
+        depth=d.get("depth", 8),
+        keep_metadata=tuple(d.get("keepMetadata", ())),
         output_prefix=naming.parse_uri(d["outputPrefix"]),
         pictures=d["pictures"],
         skipped=d["skipped"],

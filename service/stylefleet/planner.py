@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from stylefleet import naming, pictures, receipt
+from stylefleet.companions import Companion, Pin, companions_of
+from stylefleet.cost import predicted_seconds
 from stylefleet.errors import FieldError, ImageInvalid, NotFound, PlanInvalid, PreconditionFailed
 from stylefleet.manifest import Manifest, digest
 from stylefleet.naming import Ref
@@ -21,7 +23,6 @@ from stylefleet.plan import (
     not_yet_done,
     plan_from_json,
     plan_to_json,
-    predicted_seconds,
     shard_bytes,
     tasks_for,
     tasks_per_shard,
@@ -89,7 +90,8 @@ def divide(
     name = manifest.metadata.name
     recipe = spec.recipe.to_recipe()
     styles = pinned_styles(store, manifest)
-    tasks = list(tasks_for(manifest, styles, list_pictures(store, manifest)))
+    companions = find_companions(store, manifest)
+    tasks = list(tasks_for(manifest, styles, list_pictures(store, manifest), companions))
     if not tasks:
         raise PlanInvalid([_no_pictures(manifest)])
     todo = list(not_yet_done(tasks, finished_results(store, bucket, name), list_results(store, manifest)))
@@ -106,9 +108,12 @@ def divide(
         manifest_digest=digest(manifest_bytes),
         planned_at=now,
         styles=styles,
+        companions=tuple(companions),
         recipe=recipe,
         image_format=spec.output.format,
         quality=spec.output.quality,
+        depth=spec.output.depth,
+        keep_metadata=tuple(spec.output.keep_metadata),
         output_prefix=naming.parse_uri(spec.output.prefix),
         pictures=len(tasks),
         skipped=len(tasks) - len(todo),
@@ -135,7 +140,8 @@ def pinned_styles(store: Store, manifest: Manifest) -> tuple[StyleShare, ...]:
         except ImageInvalid as error:
             errors.append(_style_error(index, str(ref), "the style is not a usable picture", str(error)))
         else:
-            shares.append(StyleShare(image=ref, etag=found.etag, weight=style.weight))
+            mask = naming.parse_uri(style.mask) if style.mask is not None else None
+            shares.append(StyleShare(image=ref, etag=found.etag, weight=style.weight, mask=mask))
     if errors:
         raise PlanInvalid(errors)
     return tuple(shares)
@@ -154,6 +160,32 @@ def _usable_style(store: Store, ref: Ref) -> Object:
 
 def _style_error(index: int, uri: str, message: str, detail: str) -> FieldError:
     return FieldError(path=f"spec.styles[{index}].image", message=f"{message}: {detail}", found=uri)
+
+
+def find_companions(store: Store, manifest: Manifest) -> dict[Companion, dict[str, Pin]]:
+    """What the manifest names beside pictures and styles, with what lies there by key; a folder is listed once.
+
+    Raises PlanInvalid where nothing is there at all: no picture could be restyled.
+    """
+    errors: list[FieldError] = []
+    found: dict[Companion, dict[str, Pin]] = {}
+    by_place: dict[Ref, dict[str, Pin]] = {}
+    for companion, field in companions_of(manifest.spec).items():
+        place = companion.at
+        try:
+            if place not in by_place:
+                listed = (
+                    store.list(place) if companion.is_folder else [o for o in [_find(store, place)] if o is not None]
+                )
+                by_place[place] = {o.ref.key: Pin(o.ref, o.etag, o.size_bytes) for o in listed}
+            found[companion] = by_place[place]
+            if not found[companion]:
+                errors.append(FieldError(path=field, message="nothing is there", found=str(place)))
+        except NotFound as error:
+            errors.append(FieldError(path=field, message=str(error), found=str(place)))
+    if errors:
+        raise PlanInvalid(errors)
+    return found
 
 
 def list_pictures(store: Store, manifest: Manifest) -> list[Listed]:

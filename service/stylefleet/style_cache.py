@@ -15,7 +15,7 @@ import structlog
 
 from stylefleet import engine as engines
 from stylefleet import naming, pictures
-from stylefleet.errors import NotFound
+from stylefleet.errors import ImageInvalid, NotFound
 from stylefleet.naming import Ref
 from stylefleet.recipe import ENGINE_VERSION, Recipe
 from stylefleet.store import Store
@@ -26,46 +26,72 @@ Weighted = tuple[bytes, float]
 """A style picture's file and its share."""
 
 
-def targets(
-    store: Store, bucket: str, engine: engines.Engine, styles: Sequence[Weighted], recipe: Recipe
-) -> tuple[engines.StyleTarget, ...]:
-    """The blended style target of each scale of the recipe, from the cache where it has them."""
-    pixels_by_digest: dict[str, np.ndarray] = {}
+def looks(
+    store: Store, bucket: str, engine: engines.Engine, groups: Sequence[Sequence[Weighted]], recipe: Recipe
+) -> engines.Looks:
+    """The blended style target of each stage of the recipe and each region, from the cache where it has them.
+
+    `groups` has the styles of each region. Only for recipes that take the style's own colours: other looks depend on
+    the contents too. Raises ImageInvalid.
+    """
+    cache = _Cache(store, bucket, engine, recipe)
     return tuple(
-        engines.blend(
-            [(_target(store, bucket, engine, data, scale.size_px, pixels_by_digest), weight) for data, weight in styles]
-        )
-        for scale in recipe.scales
+        tuple(engines.blend([(cache.target(data, size_px), weight) for data, weight in group]) for group in groups)
+        for size_px in recipe.style_sizes_px
     )
 
 
-def cache_key(engine: engines.Engine, data: bytes, size_px: int) -> str:
-    """Key of a style's target at one scale: everything that its numbers depend on."""
-    facts = [hashlib.sha256(data).hexdigest(), engine.weights_sha256, engine.precision, size_px, ENGINE_VERSION]
+def cache_key(engine: engines.Engine, recipe: Recipe, data: bytes, size_px: int) -> str:
+    """Key of a style's target at one size: everything that its numbers depend on."""
+    facts = [
+        hashlib.sha256(data).hexdigest(),
+        engine.weights_sha256,
+        engine.precision,
+        recipe.pooling,
+        [w.layer for w in recipe.style_layers if w.weight > 0],  # others are not looked at, and not in the target
+        size_px,
+        ENGINE_VERSION,
+    ]
     return naming.style_cache_key(hashlib.sha256(json.dumps(facts).encode()).hexdigest())
 
 
-def _target(
-    store: Store,
-    bucket: str,
-    engine: engines.Engine,
-    data: bytes,
-    size_px: int,
-    pixels_by_digest: dict[str, np.ndarray],
-) -> engines.StyleTarget:
-    ref = Ref(bucket, cache_key(engine, data, size_px))
-    try:
-        target = engines.from_bytes(store.get(ref).data)
-    except NotFound:
-        log.info("style_target_miss", key=ref.key)
-    except engines.StyleTargetCorrupt as error:
-        log.warning("style_target_corrupt", key=ref.key, error=str(error))
-    else:
-        log.info("style_target_hit", key=ref.key)
+class _Cache:
+    """The targets of one recipe; a style that several regions or stages share is looked up and decoded once."""
+
+    def __init__(self, store: Store, bucket: str, engine: engines.Engine, recipe: Recipe) -> None:
+        self._store = store
+        self._bucket = bucket
+        self._engine = engine
+        self._recipe = recipe
+        self._targets: dict[str, engines.StyleTarget] = {}
+        self._pixels: dict[bytes, np.ndarray] = {}
+
+    def target(self, data: bytes, size_px: int) -> engines.StyleTarget:
+        key = cache_key(self._engine, self._recipe, data, size_px)
+        if key not in self._targets:
+            self._targets[key] = self._stored(key) or self._made(key, data, size_px)
+        return self._targets[key]
+
+    def _stored(self, key: str) -> engines.StyleTarget | None:
+        try:
+            target = engines.from_bytes(self._store.get(Ref(self._bucket, key)).data)
+        except NotFound:
+            log.info("style_target_miss", key=key)
+        except engines.StyleTargetCorrupt as error:
+            log.warning("style_target_corrupt", key=key, error=str(error))
+        else:
+            if target.finite:
+                log.info("style_target_hit", key=key)
+                return target
+            log.warning("style_target_not_finite", key=key)
+        return None
+
+    def _made(self, key: str, data: bytes, size_px: int) -> engines.StyleTarget:
+        if data not in self._pixels:
+            self._pixels[data] = pictures.decode(data)
+        target = engines.style_target(self._engine, self._pixels[data], size_px)
+        if not target.finite:
+            sentence = f"looked at in {self._engine.precision}, the style's statistics are not finite; use float32"
+            raise ImageInvalid("style_not_finite", sentence)
+        self._store.put(Ref(self._bucket, key), engines.to_bytes(target))
         return target
-    digest = hashlib.sha256(data).hexdigest()
-    if digest not in pixels_by_digest:
-        pixels_by_digest[digest] = pictures.decode(data)
-    target = engines.style_target(engine, pixels_by_digest[digest], size_px)
-    store.put(ref, engines.to_bytes(target))
-    return target

@@ -1,9 +1,11 @@
 """The worker: one shard, picture by picture. The same entry point in a pod and in a local process.
 
 shard --> (fetch, decode) ahead --> batch of like sizes --> engine.stylize --> result --> receipt
+                                                                      | now and then, and when told to end
+                                                                      +--> checkpoint, for the next attempt
 
 A result is stored before its receipt, and a receipt's task is never done again: a worker that is killed loses at most
-the pictures in flight.
+the steps since the last checkpoint of the pictures in flight.
 """
 
 from __future__ import annotations
@@ -11,19 +13,22 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import replace
 from datetime import datetime
 
 import numpy as np
 import structlog
 
-from stylefleet import batches, naming, pictures, receipt, style_cache
+from stylefleet import batches, naming, pictures, receipt
 from stylefleet import engine as engines
-from stylefleet.errors import AccessDenied, ImageInvalid, NotFound, PreconditionFailed, WeightsInvalid
+from stylefleet.checkpoints import CHECKPOINT_PIXELS_MAX, CHECKPOINT_SECONDS, Checkpoints
+from stylefleet.errors import NotFound
+from stylefleet.looks import Loaded, LoadFailed, load
 from stylefleet.naming import Ref
 from stylefleet.plan import Plan, Task, plan_from_json, tasks_from_bytes
+from stylefleet.preparing import Prepared, Refused, compose, prepare
 from stylefleet.receipt import EngineFacts, Receipt, Stage
 from stylefleet.settings import WorkerSettings
 from stylefleet.store import Store
@@ -33,37 +38,13 @@ log = structlog.get_logger(__name__)
 WINDOW = 24
 """Pictures fetched ahead: enough to find like sizes, few enough to bound memory."""
 FETCHERS = 8
-_DECODERS = threading.BoundedSemaphore(2)
-"""Pictures decoded at the same time: one of 100 megapixels takes a gigabyte while it is turned and converted."""
+KEEPERS = 8
+"""Results encoded and stored, or checkpoints written, at the same time: a batch has at most so many pictures."""
 CONTENT_TYPES = {"jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
 
 
 class Stopped(Exception):
     """The worker was told to end (SIGTERM): what has a receipt stays done, the rest is for the next attempt."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Prepared:
-    """A picture that is ready to be optimized."""
-
-    task: Task
-    pixels: np.ndarray
-    """uint8 [H, W, 3] at the result's size."""
-    seconds: dict[Stage, float]
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        return self.pixels.shape[0], self.pixels.shape[1]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Refused:
-    """A picture that cannot be restyled, and why."""
-
-    task: Task
-    reason: str
-    message: str
-    seconds: dict[Stage, float] = field(default_factory=dict)
 
 
 class Worker:
@@ -85,6 +66,7 @@ class Worker:
         self._tasks = tasks
         self._clock = clock
         self._stop = stop
+        self._checkpoints = Checkpoints(store, settings.store.bucket)
         self._parts = 0
         self._facts: EngineFacts | None = None
 
@@ -95,25 +77,31 @@ class Worker:
         log.info("shard_started", tasks=len(self._tasks), todo=len(todo))
         if not todo:
             return
-        with ThreadPoolExecutor(FETCHERS) as pool:
+        # Two pools: what is finished must not queue behind the pictures that are fetched ahead.
+        with ThreadPoolExecutor(FETCHERS) as fetchers, ThreadPoolExecutor(KEEPERS) as keepers:
             windows = [todo[first : first + WINDOW] for first in range(0, len(todo), WINDOW)]
             # The first pictures come in while TensorFlow and the weights are loading.
-            ahead = self._fetch(pool, windows[0])
+            ahead = self._fetch(fetchers, windows[0])
             try:
-                engine, targets, style_seconds = self._load()
-            except (NotFound, PreconditionFailed, ImageInvalid, WeightsInvalid) as error:
+                loaded = load(self._store, self._settings, self._plan)
+                self._facts, style_seconds = loaded.facts, loaded.style_seconds
+                for number in range(len(windows)):
+                    arrived = [future.result() for future in ahead]
+                    if number + 1 < len(windows):
+                        ahead = self._fetch(fetchers, windows[number + 1])
+                    self._write([self._refusal(r) for r in arrived if isinstance(r, Refused)])
+                    for batch in batches.batches(
+                        [p for p in arrived if isinstance(p, Prepared)], self._plan.recipe.refine
+                    ):
+                        self._stylize(keepers, loaded, batch, style_seconds)
+                        style_seconds = 0.0
+            except LoadFailed as failed:
                 # The same for every picture of the shard: say so in each one's receipt rather than try again.
-                reason = "weights_invalid" if isinstance(error, WeightsInvalid) else "style_invalid"
-                self._write([self._refusal(Refused(task=t, reason=reason, message=str(error))) for t in todo])
+                self._write([self._refusal(Refused(task=t, reason=failed.reason, message=str(failed))) for t in todo])
                 return
-            for number in range(len(windows)):
-                arrived = [future.result() for future in ahead]
-                if number + 1 < len(windows):
-                    ahead = self._fetch(pool, windows[number + 1])
-                self._write([self._refusal(r) for r in arrived if isinstance(r, Refused)])
-                for batch in batches.batches([p for p in arrived if isinstance(p, Prepared)]):
-                    self._write(self._stylize(pool, engine, targets, batch, style_seconds / len(batch)))
-                    style_seconds = 0.0
+            finally:
+                for future in ahead:
+                    future.cancel()  # who was told to stop must not wait for pictures that nobody wants any more
         log.info("shard_finished", tasks=len(todo))
 
     def _ended(self) -> set[str]:
@@ -123,65 +111,92 @@ class Worker:
         return {r.task_id for part in parts for r in receipt.from_lines(self._store.get(part.ref).data)}
 
     def _fetch(self, pool: ThreadPoolExecutor, tasks: Iterable[Task]) -> list[Future[Prepared | Refused]]:
-        size_px = self._plan.recipe.size_px
-        return [pool.submit(prepare, self._store, task, size_px) for task in tasks]
+        return [pool.submit(self._prepare, task) for task in tasks]
 
-    def _load(self) -> tuple[engines.Engine, tuple[engines.StyleTarget, ...], float]:
-        """The engine, the style target of each scale, and the seconds that these took."""
-        plan = self._plan
-        styles = []
-        for style in plan.styles:
-            try:
-                styles.append((self._store.get(style.image, if_match=style.etag).data, style.weight))
-            except PreconditionFailed as error:
-                raise PreconditionFailed(f"{style.image}: the style was replaced after the run was planned") from error
-        # The settings name the VGG19 file; the other backbone brings its own.
-        named = plan.recipe.backbone == "vgg19-imagenet"
-        engine = engines.load_engine(
-            backbone=plan.recipe.backbone,
-            precision=plan.recipe.precision,
-            weights_path=self._settings.weights_path if named else None,
-            weights_sha256=self._settings.weights_sha256 if named else None,
-        )
-        self._facts = EngineFacts(
-            backbone=engine.backbone,
-            weights_sha256=engine.weights_sha256,
-            precision=engine.precision,
-            precision_reason=engine.precision_reason,
-            device=engine.device,
-        )
-        started = time.monotonic()
-        targets = style_cache.targets(self._store, self._settings.store.bucket, engine, styles, plan.recipe)
-        return engine, targets, time.monotonic() - started
+    def _prepare(self, task: Task) -> Prepared | Refused:
+        prepared = prepare(self._store, self._plan, task)
+        if isinstance(prepared, Refused):
+            return prepared
+        return replace(prepared, checkpoint=self._checkpoints.find(task.task_id))
 
-    def _stylize(
-        self,
-        pool: ThreadPoolExecutor,
-        engine: engines.Engine,
-        targets: tuple[engines.StyleTarget, ...],
-        batch: list[Prepared],
-        style_seconds: float,
-    ) -> list[Receipt]:
-        started = time.monotonic()
+    def _stylize(self, pool: ThreadPoolExecutor, loaded: Loaded, batch: list[Prepared], style_seconds: float) -> None:
+        """Optimize a batch. Each picture is stored as soon as it is finished; raises Stopped."""
+        if self._stop.is_set():
+            raise Stopped
+        before = time.monotonic()
+        composed = compose(batch)
+        looks = loaded.looks_of(composed.contents)
+        style_seconds += time.monotonic() - before
+        seconds: list[dict[Stage, float]] = [
+            {"style_target": style_seconds / len(batch), "optimize": 0.0} for _ in batch
+        ]
+        going = list(range(len(batch)))
+        kept: list[Future[Receipt]] = []
+
+        def keep(finished: Sequence[int], iterate: engines.Iterate) -> None:
+            if not finished:
+                return
+            # Made here, once, not by every thread of the pool.
+            results = iterate.values if self._plan.depth == 16 else iterate.pixels
+            for index in finished:
+                going.remove(index)
+                loss, iterations = float(iterate.losses[index]), int(iterate.iterations[index])
+                facts = (batch[index], results[index], loss, len(batch), iterations, seconds[index])
+                kept.append(pool.submit(self._keep, *facts))
+
+        def write() -> None:
+            self._write([future.result() for future in kept])
+            kept.clear()
+
+        before, saved_at = time.monotonic(), self._clock()
         last: engines.Iterate | None = None
-        for last in engines.stylize(engine, np.stack([p.pixels for p in batch]), targets, self._plan.recipe):  # noqa: B007
-            if self._stop.is_set():
+        for iterate in self._iterates(loaded.engine, composed, looks, batch):
+            if last is not None and _can_be_saved(last) and not _can_be_saved(iterate):
+                self._save(pool, last, {index: batch[index].task for index in going})
+            last = iterate
+            now = time.monotonic()
+            for index in going:
+                seconds[index]["optimize"] += (now - before) / len(going)
+            before = now
+            keep([index for index in going if last.finished[index]], last)
+            if not going:
+                break
+            stopped = self._stop.is_set()
+            if stopped or (self._clock() - saved_at).total_seconds() >= CHECKPOINT_SECONDS:
+                self._save(pool, last, {index: batch[index].task for index in going})
+                write()
+                saved_at = self._clock()
+            if stopped:
                 raise Stopped
         assert last is not None
-        result_pixels = last.pixels
-        seconds: dict[Stage, float] = {
-            "style_target": style_seconds,
-            "optimize": (time.monotonic() - started) / len(batch),
-        }
+        keep(tuple(going), last)
+        write()
 
-        def keep(index: int) -> Receipt:
-            prepared, loss = batch[index], float(last.losses[index])
-            if not np.isfinite(loss):
-                message = "the optimization of this picture did not stay finite; lower the weights or change the seed"
-                return self._refusal(Refused(task=prepared.task, reason="diverged", message=message))
-            return self._keep(prepared, result_pixels[index], loss, len(batch), last.iteration, seconds)
+    def _save(self, pool: ThreadPoolExecutor, iterate: engines.Iterate, tasks: Mapping[int, Task]) -> None:
+        """Write the checkpoints of the batch's pictures at these indexes, where their stage is not too large for it."""
+        if not _can_be_saved(iterate):
+            return
 
-        return list(pool.map(keep, range(len(batch))))
+        def save(index: int) -> None:
+            self._checkpoints.save(tasks[index].task_id, iterate.checkpoint(index))
+
+        # Waited for: a checkpoint that comes after its picture's receipt would stay for ever.
+        list(pool.map(save, tasks))
+
+    def _iterates(
+        self, engine: engines.Engine, composed: engines.Batch, looks: engines.Looks, batch: Sequence[Prepared]
+    ) -> Iterator[engines.Iterate]:
+        """Of a batch from where its checkpoints are, or else from the beginning."""
+        recipe = self._plan.recipe
+        resume = [p.checkpoint.data for p in batch if p.checkpoint is not None]
+        if resume:
+            try:
+                yield from engines.stylize(engine, composed, looks, recipe, resume=resume)
+            except engines.CheckpointCorrupt as error:
+                log.warning("checkpoint_unusable", contents=[str(p.task.content) for p in batch], error=str(error))
+            else:
+                return
+        yield from engines.stylize(engine, composed, looks, recipe)
 
     def _keep(
         self,
@@ -193,9 +208,21 @@ class Worker:
         seconds: dict[Stage, float],
     ) -> Receipt:
         """Encode and store one result; its receipt is for the caller to write, after the result."""
+        if not np.isfinite(loss):
+            message = (
+                "the optimization of this picture did not stay finite; lower the weights, or ask for precision: float32"
+            )
+            return self._refusal(Refused(task=prepared.task, reason="diverged", message=message))
         plan, task = self._plan, prepared.task
         started = time.monotonic()
-        data = pictures.encode(pixels, format=plan.image_format, quality=plan.quality)
+        data = pictures.encode(
+            pixels,
+            format=plan.image_format,
+            quality=plan.quality,
+            depth=plan.depth,
+            icc="icc" in plan.keep_metadata,
+            exif=prepared.exif,
+        )
         encoded = time.monotonic()
         etag = self._store.put(
             task.output,
@@ -260,35 +287,13 @@ class Worker:
             content_type="application/jsonl",
         )
         self._parts += 1
+        # Only now: a picture without receipt is done again, and goes on from here.
+        self._checkpoints.drop(r.task_id for r in receipts)
 
 
-def prepare(store: Store, task: Task, size_px: int) -> Prepared | Refused:
-    """Fetch, decode and resize one picture; what is wrong with the picture itself becomes a Refused."""
-    if task.size_bytes > pictures.BYTES_MAX:
-        # Not fetched at all: it may not fit into memory.
-        message = f"the picture has {task.size_bytes:,} bytes; at most {pictures.BYTES_MAX:,} are allowed"
-        return Refused(task=task, reason="too_many_bytes", message=message)
-    started = time.monotonic()
-    try:
-        data = store.get(task.content, if_match=task.content_etag).data
-    except NotFound as error:
-        return Refused(task=task, reason="content_missing", message=str(error))
-    except PreconditionFailed:
-        message = f"{task.content}: the picture was replaced after the run was planned; submit the manifest again"
-        return Refused(task=task, reason="content_changed", message=message)
-    except AccessDenied as error:
-        return Refused(task=task, reason="content_unreadable", message=str(error))
-    fetched = time.monotonic()
-    seconds: dict[Stage, float] = {"fetch": fetched - started}
-    try:
-        with _DECODERS:
-            decoded = pictures.decode(data)
-            size = pictures.result_size(decoded.shape[1], decoded.shape[0], size_px)
-            pixels = pictures.resize(decoded, *size)
-    except ImageInvalid as error:
-        return Refused(task=task, reason=error.reason, message=str(error), seconds=seconds)
-    seconds["decode"] = time.monotonic() - fetched
-    return Prepared(task=task, pixels=pixels, seconds=seconds)
+def _can_be_saved(iterate: engines.Iterate) -> bool:
+    height, width = iterate.raw.shape[1:3]
+    return bool(height * width <= CHECKPOINT_PIXELS_MAX)
 
 
 def load_shard(store: Store, settings: WorkerSettings) -> tuple[Plan, list[Task]]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
-from stylefleet.engine import Engine, StyleTarget, style_target
+from stylefleet.engine import Batch, Engine, Iterate, Looks, looks_for
+from stylefleet.engine import run as run_batch
 from stylefleet.pictures import resize
-from stylefleet.recipe import Recipe, Scale, recipe_for
+from stylefleet.presets import recipe_for
+from stylefleet.recipe import Recipe, Scale
 
 
 def photo(width: int = 48, height: int = 32) -> np.ndarray:
@@ -29,12 +32,12 @@ def painting(size: int = 64, seed: int = 1) -> np.ndarray:
     return (127.5 + 120 * np.stack(waves, axis=-1)).astype(np.uint8)
 
 
-def recipe(*scales: tuple[int, int], **changes: float) -> Recipe:
-    """A recipe with these (size_px, iterations)."""
-    return dataclasses.replace(
-        recipe_for(size_px=scales[-1][0], precision="float32"),
-        scales=tuple(Scale(size_px=size, iterations=n) for size, n in scales),
-        **changes,
+def recipe(*scales: tuple[int, int], **changes: Any) -> Recipe:
+    """A float32 recipe with these (size_px, iterations)."""
+    return recipe_for(
+        size_px=scales[-1][0],
+        scales=[Scale(size_px=size, iterations=n) for size, n in scales],
+        **{"precision": "float32", **changes},
     )
 
 
@@ -43,5 +46,22 @@ def contents(recipe: Recipe, *pictures: np.ndarray) -> np.ndarray:
     return np.stack([resize(p, recipe.size_px, recipe.size_px * 2 // 3) for p in pictures or (photo(),)])
 
 
-def targets(engine: Engine, recipe: Recipe, style: np.ndarray | None = None) -> tuple[StyleTarget, ...]:
-    return tuple(style_target(engine, painting() if style is None else style, s.size_px) for s in recipe.scales)
+def looks(engine: Engine, recipe: Recipe, *styles: np.ndarray, contents: np.ndarray | None = None) -> Looks:
+    """One region a style."""
+    return looks_for(engine, [[(style, 1.0)] for style in styles or (painting(),)], recipe, contents)
+
+
+def restyled(engine: Engine, recipe: Recipe, *pictures: np.ndarray, style: np.ndarray | None = None) -> Iterate:
+    """The last iterate of a plain run."""
+    batch = Batch(contents=contents(recipe, *pictures))
+    style = painting() if style is None else style
+    return run_batch(engine, batch, looks(engine, recipe, style, contents=batch.contents), recipe)
+
+
+def gray_levels(pixels: np.ndarray) -> np.ndarray:
+    """Light and dark of uint8 [..., 3] as one long row."""
+    return pixels.astype(float).mean(axis=-1).ravel()
+
+
+def with_scales(recipe: Recipe, *scales: tuple[int, int]) -> Recipe:
+    return dataclasses.replace(recipe, scales=tuple(Scale(size_px=s, iterations=n) for s, n in scales))

@@ -7,10 +7,9 @@ import pytest
 
 from stylefleet.engine import Device, Engine, weights
 from stylefleet.engine._tensorflow import keras, tf
-from stylefleet.engine.backbone import MEAN_BGR, Preprocess, build, layer_names
+from stylefleet.engine.backbone import MEAN_BGR, Preprocess, build, layers_up_to
 from stylefleet.engine.convolution import GradientConv2D, fastest_convolution
-from stylefleet.engine.objective import OUTPUT_LAYERS
-from tests.engine.pictures import photo
+from tests.engine.pictures import photo, recipe, restyled
 
 
 def test_pixels_become_bgr_minus_the_mean_with_the_border_repeated() -> None:
@@ -55,10 +54,10 @@ def test_the_gradient_convolution_equals_the_plain_one_forwards_and_backwards(
 
 
 def test_both_convolutions_see_the_same_in_a_photo() -> None:
-    names = layer_names("vgg16-hed", deepest=max(OUTPUT_LAYERS))
+    names = layers_up_to("vgg16-hed", "block5_conv1")
     loaded = weights.read_weights("vgg16-hed", names)
     plain, ours = (
-        build("vgg16-hed", loaded, outputs=OUTPUT_LAYERS, precision="float32", convolution=convolution)
+        build("vgg16-hed", loaded, outputs=names, precision="float32", convolution=convolution)
         for convolution in (keras.layers.Conv2D, GradientConv2D)
     )
     pixels = tf.constant(photo()[None], tf.float32)
@@ -88,10 +87,32 @@ def computed_operations(graph: tf.Graph) -> list[str]:
 
 
 def test_the_graph_computes_no_gradient_of_a_weight(engine: Engine) -> None:
-    graph = engine.advance.get_concrete_function().graph  # type: ignore[attr-defined]
+    """By graph, whichever convolution it is built of."""
+    wanted = recipe((32, 1))
+    restyled(engine, wanted)
+    graph = next(p for key, p in engine.programs.programs.items() if key[0] == "advance").get_concrete_function().graph
     bodies = [f.graph for f in graph._functions.values() if "while_body" in f.name.decode()]
     assert len(bodies) == 1
     operations = computed_operations(bodies[0])
     assert operations.count("Conv2DBackpropInput") >= 11
     assert operations.count("Conv2DBackpropFilter") == 0
     assert operations.count("BiasAddGrad") == 0
+
+
+@pytest.mark.parametrize("backbone", ["vgg16-hed", "vgg19-imagenet"])
+def test_average_pooling_leaves_the_padding_out_of_its_means(backbone: str) -> None:
+    names = layers_up_to(backbone, "block2_conv1")  # type: ignore[arg-type]
+    loaded = weights.read_weights("vgg16-hed", names)
+    model = build("vgg16-hed", loaded, outputs=("block1_conv2", "block2_conv1"), pooling="average")
+    pixels = tf.constant(photo(11, 9)[None], tf.float32)
+    before = model(pixels)[0].numpy()
+    pooled = keras.Model(model.input, model.get_layer("block1_pool").output)(pixels).numpy()
+    assert pooled.shape == (1, 5, 6, 64)
+    assert pooled[0, 0, 0] == pytest.approx(before[0, :2, :2].mean(axis=(0, 1)), rel=1e-4, abs=1e-3)
+    assert pooled[0, 4, 5] == pytest.approx(before[0, 8, 10], rel=1e-4, abs=1e-3)
+
+
+def test_half_precision_weights_are_held_in_half_precision() -> None:
+    names = layers_up_to("vgg16-hed", "block1_conv2")
+    model = build("vgg16-hed", weights.read_weights("vgg16-hed", names), outputs=names, precision="bfloat16")
+    assert {w.dtype for w in model.weights} == {"bfloat16"}

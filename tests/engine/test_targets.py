@@ -7,7 +7,6 @@ import pytest
 
 from stylefleet.engine import Engine, StyleTargetCorrupt, blend, from_bytes, style_target, to_bytes
 from stylefleet.engine._tensorflow import tf
-from stylefleet.engine.objective import STYLE_LAYERS
 from tests.engine.pictures import painting
 
 
@@ -15,7 +14,7 @@ def test_a_target_holds_mean_and_gram_of_every_style_layer(engine: Engine) -> No
     target = style_target(engine, painting(64)[:48], 32)
     assert target.size_px == 32
     assert target.weights_sha256 == engine.weights_sha256
-    assert set(STYLE_LAYERS) <= set(target.layers)
+    assert {name for name, _ in engine.layers.style} <= set(target.layers)
     found = engine.activations(tf.constant(painting(64)[None], tf.float32))["block3_conv1"].numpy()[0]
     statistics = style_target(engine, painting(64), 64).layers["block3_conv1"]
     assert statistics.mean == pytest.approx(found.mean(axis=(0, 1)), rel=1e-4, abs=1e-4)
@@ -73,5 +72,13 @@ def test_a_blend_refuses_what_cannot_be_mixed(engine: Engine) -> None:
     with pytest.raises(ValueError, match="one size"):
         blend([(small, 1.0), (large, 1.0)])
     for weights in ([0.0, 0.0], [1.0, -0.5]):
-        with pytest.raises(ValueError, match="positive"):
+        with pytest.raises(ValueError, match="sum above 0"):
             blend([(small, w) for w in weights])
+
+
+def test_a_style_is_never_enlarged(engine: Engine) -> None:
+    """Beyond its own size it has nothing finer to show."""
+    own, beyond = (style_target(engine, painting(48), size) for size in (48, 96))
+    assert beyond.size_px == 96
+    for name, layer in own.layers.items():
+        assert np.array_equal(beyond.layers[name].gram, layer.gram)

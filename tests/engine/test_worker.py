@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import functools
+import io
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
+from PIL.ExifTags import Base
 
+from stylefleet import engine as engines
 from stylefleet import pictures, receipt
+from stylefleet.companions import Companion, Pin
 from stylefleet.naming import Ref, receipts_prefix
 from stylefleet.plan import StyleShare, Task
+from stylefleet.presets import recipe_for
 from stylefleet.receipt import Receipt
-from stylefleet.recipe import recipe_for
+from stylefleet.recipe import Refinement, Scale
 from stylefleet.settings import StoreSettings, WorkerSettings
 from stylefleet.store_memory import MemoryStore
 from stylefleet.worker import Stopped, Worker
 from tests.builders import NOW, make_plan, make_task
+from tests.deep_pictures import png_chunks, png_values
 from tests.fleet import picture
 
 SETTINGS = WorkerSettings(
@@ -28,6 +39,14 @@ SETTINGS = WorkerSettings(
     weights_path=None,
     weights_sha256=None,
 )
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_engine_a_recipe() -> Iterator[None]:
+    """Attempts share an engine, as the pictures of one attempt do: a new one would trace its programs again."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engines, "load_engine", functools.cache(engines.load_engine))
+        yield
 
 
 class Shard:
@@ -55,6 +74,18 @@ class Shard:
             clock=lambda: NOW,
             stop=stop or threading.Event(),
         ).run()
+
+    def add(self, companion: Companion, *data: bytes | None) -> None:
+        """A companion with these bytes for each task; None: missing at planning."""
+        self.plan = replace(self.plan, companions=(*self.plan.companions, companion))
+        for index, (task, one) in enumerate(zip(self.tasks, data, strict=True)):
+            ref = Ref("shop", f"{companion.at.key}{task.content.key}.png")
+            pin = Pin(ref, "" if one is None else self.store.put(ref, one), len(one or b""))
+            self.tasks[index] = replace(task, companions=(*task.companions, pin))
+
+    def pixels(self, name: str) -> np.ndarray:
+        task = next(t for t in self.tasks if t.content.key == name)
+        return pictures.decode(self.store.get(task.output).data).astype(int)
 
     def receipts(self) -> dict[str, Receipt]:
         """By content; fails where a task has two."""
@@ -120,3 +151,179 @@ def test_a_worker_that_is_told_to_stop_leaves_no_receipt_for_what_it_did_not_fin
         shard.run(stop=stop)
     assert shard.receipts() == {}
     assert not any(o.ref.key.startswith("restyled/") for o in shard.store.list(Ref("shop", "")))
+
+
+def png(pixels: np.ndarray) -> bytes:
+    return pictures.encode(pixels, format="png", quality=90)
+
+
+def left_half(width: int, height: int) -> bytes:
+    """White on the left, black on the right."""
+    mask = np.zeros((height, width, 3), np.uint8)
+    mask[:, : width // 2] = 255
+    return png(mask)
+
+
+def exact(shard: Shard, **recipe: Any) -> Shard:
+    """Lossless results in float32, so that bytes and pixels can be compared."""
+    made = recipe_for(preset="draft", size_px=32, precision="float32")
+    shard.plan = replace(shard.plan, image_format="png", recipe=replace(made, **recipe))
+    return shard
+
+
+def test_an_attempt_that_goes_on_gives_the_bytes_of_one_that_was_never_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = {
+        "scales": (Scale(size_px=24, iterations=12), Scale(size_px=32, iterations=12)),
+        "refine": (Refinement(box=(0.25, 0.25, 0.75, 0.75), zoom=2.0, iterations=12),),
+    }
+    whole, ended = (exact(Shard("a.jpg", "a2.jpg"), **recipe) for _ in range(2))
+    for shard in (whole, ended):
+        shard.tasks[1] = replace(shard.tasks[0], task_id="another", output=Ref("shop", "restyled/a2.png"))
+    whole.run()
+    stylize = engines.stylize
+    steps: list[int] = []
+
+    def until(stop: threading.Event, count: int) -> Any:
+        def stopping(*facts: Any, **options: Any) -> Any:
+            for iterate in stylize(*facts, **options):
+                steps.append(iterate.iteration)
+                if len(steps) == count:
+                    stop.set()
+                yield iterate
+
+        return stopping
+
+    for count in (1, 3, 5):  # in each scale, and in the refinement
+        stop = threading.Event()
+        monkeypatch.setattr(engines, "stylize", until(stop, count))
+        with pytest.raises(Stopped):
+            ended.run(replace(SETTINGS, attempt=f"ended-after-{count}"), stop=stop)
+        assert len(list(ended.store.list(Ref("service", "checkpoints/")))) == 2
+    monkeypatch.setattr(engines, "stylize", until(threading.Event(), 0))
+    ended.run(replace(SETTINGS, attempt="last"))
+    assert steps == sorted(set(steps)), "no step was done twice"
+    assert [r.iterations for r in ended.receipts().values()] == [r.iterations for r in whole.receipts().values()]
+    for one, other in zip(ended.tasks, whole.tasks, strict=True):
+        assert ended.store.get(one.output).data == whole.store.get(other.output).data
+    assert list(ended.store.list(Ref("service", "checkpoints/"))) == []
+
+
+def test_a_missing_mask_costs_its_own_picture_only() -> None:
+    shard = Shard("a.jpg", "b.jpg")
+    shard.add(Companion(role="protect", at=Ref("shop", "masks/")), None, left_half(32, 22))
+    shard.run()
+    assert {k: (r.outcome, r.reason) for k, r in shard.receipts().items()} == {
+        "a.jpg": ("failed", "mask_missing"),
+        "b.jpg": ("done", ""),
+    }
+    assert "s3://shop/masks/a.jpg.png" in shard.receipts()["a.jpg"].message
+
+
+def test_what_is_protected_stays_as_it_is_in_the_picture() -> None:
+    shard = exact(Shard("a.jpg"))
+    shard.add(Companion(role="protect", at=Ref("shop", "masks/")), left_half(32, 20))
+    shard.run()
+    content = pictures.decode(shard.store.get(Ref("shop", "a.jpg")).data).astype(int)
+    changed = np.abs(shard.pixels("a.jpg") - content).max(axis=2)
+    assert changed[:, :14].max() <= 1
+    assert changed[:, 18:].max() > 20
+
+
+def test_each_style_paints_its_own_region() -> None:
+    masks = Ref("shop", "masks/")
+    shards = []
+    for other in (b"", picture(64, 48, seed=12)):
+        shard = exact(Shard("a.jpg"), content_weight=1.0)
+        (style,) = shard.plan.styles
+        shard.add(Companion(role="mask", at=masks), left_half(32, 20))
+        ref = Ref("shop", "styles/b.jpg")
+        etag = shard.store.put(ref, other or shard.store.get(style.image).data)
+        right = StyleShare(image=ref, etag=etag, weight=1.0)
+        shard.plan = replace(shard.plan, styles=(replace(style, mask=masks), right))
+        shard.run()
+        shards.append(shard)
+    # Only the style of the right half is another one: the right half differs far more than the left.
+    changed = np.abs(shards[0].pixels("a.jpg") - shards[1].pixels("a.jpg")).mean(axis=(0, 2))
+    assert changed[20:].mean() > 2 * changed[:12].mean()
+
+
+def test_a_picture_is_painted_over_its_own_start() -> None:
+    shard = exact(Shard("a.jpg"), start="picture", scales=(Scale(size_px=32, iterations=1),))
+    shard.add(Companion(role="start", at=Ref("shop", "starts/")), png(np.full((20, 32, 3), (250, 5, 5), np.uint8)))
+    shard.run()
+    red, green, _ = shard.pixels("a.jpg").mean(axis=(0, 1))
+    assert red - green > 150
+
+
+@pytest.mark.parametrize("colors", ["match", "luminance"])
+def test_looks_that_depend_on_the_pictures_are_made_for_each_batch(colors: str) -> None:
+    shard = exact(Shard("a.jpg", "b.jpg"), colors=colors)
+    shard.run()
+    assert {r.outcome for r in shard.receipts().values()} == {"done"}
+    assert [o for o in shard.store.list(Ref("service", "cache/")) if "style" in o.ref.key] == []
+    assert all(r.stage_seconds["style_target"] > 0 for r in shard.receipts().values())
+
+
+@pytest.mark.parametrize("colors", ["style", "match"])
+def test_a_style_that_no_stage_can_look_at_is_told_for_every_picture(colors: str) -> None:
+    shard = exact(Shard("a.jpg", "b.jpg"), colors=colors)
+    (style,) = shard.plan.styles
+    etag = shard.store.put(style.image, png(np.zeros((8, 400, 3), np.uint8)))
+    shard.plan = replace(shard.plan, styles=(replace(style, etag=etag),))
+    shard.run()
+    assert {r.reason for r in shard.receipts().values()} == {"style_invalid"}
+
+
+def test_a_shard_with_everything_at_once_is_done() -> None:
+    shard = exact(
+        Shard("a.jpg", "b.jpg"),
+        start="picture",
+        colors="match",
+        optimizer="adam",
+        pooling="average",
+        statistics="gram+mean",
+        plateau=0.5,
+        averaging=0.5,
+        refine=(Refinement(box=(0.0, 0.0, 0.5, 1.0), zoom=2.0, iterations=4),),
+    )
+    masks = Ref("shop", "masks/")
+    (style,) = shard.plan.styles
+    for role, at in (("mask", masks), ("protect", Ref("shop", "protect/"))):
+        shard.add(Companion(role=role, at=at), left_half(32, 20), left_half(32, 22))  # type: ignore[arg-type]
+    shard.add(Companion(role="start", at=Ref("shop", "starts/")), picture(40, 30, seed=3), picture(40, 30, seed=4))
+    shard.plan = replace(shard.plan, styles=(style, replace(style, mask=masks)))
+    shard.run()
+    receipts = shard.receipts()
+    assert {r.outcome for r in receipts.values()} == {"done"}
+    assert all(0 < r.iterations <= shard.plan.recipe.iterations_total for r in receipts.values())
+
+
+def photo() -> bytes:
+    """A picture that tells whose it is."""
+    exif = Image.Exif()
+    exif[Base.Artist] = "Ada"
+    buffer = io.BytesIO()
+    Image.open(io.BytesIO(picture(32, 20))).save(buffer, "JPEG", exif=exif)
+    return buffer.getvalue()
+
+
+def test_a_result_has_the_depth_and_the_metadata_that_the_plan_asks_for() -> None:
+    shard = Shard("a.jpg")
+    shard.tasks = [replace(shard.tasks[0], content_etag=shard.store.put(Ref("shop", "a.jpg"), photo()))]
+    shard.plan = replace(shard.plan, image_format="png", depth=16, keep_metadata=("exif", "icc"))
+    shard.run()
+    data = shard.store.get(shard.tasks[0].output).data
+    assert {kind for kind, _ in png_chunks(data)} == {b"IHDR", b"iCCP", b"eXIf", b"IDAT", b"IEND"}
+    # Between the levels that 8 bit have.
+    assert (png_values(data) % 257).any()
+    with Image.open(io.BytesIO(data)) as image:
+        assert image.getexif()[Base.Artist] == "Ada"
+
+
+def test_a_result_carries_nothing_that_was_not_asked_for() -> None:
+    shard = Shard("a.jpg")
+    shard.tasks = [replace(shard.tasks[0], content_etag=shard.store.put(Ref("shop", "a.jpg"), photo()))]
+    shard.run()
+    with Image.open(io.BytesIO(shard.store.get(shard.tasks[0].output).data)) as image:
+        assert not image.getexif()
+        assert "icc_profile" not in image.info

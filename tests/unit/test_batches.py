@@ -7,11 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stylefleet.batches import BATCH_MAX, PIXELS_PER_STEP, batch_size, batches
+from stylefleet.recipe import Refinement
 
 
 class Picture(NamedTuple):
     number: int
     shape: tuple[int, int]
+    position: tuple[int, int] | None = None
 
 
 @pytest.mark.parametrize(
@@ -26,6 +28,19 @@ def test_pictures_of_equal_size_are_together_in_their_order() -> None:
     wide, tall = (400, 600), (600, 400)
     pictures = [Picture(n, wide if n % 3 else tall) for n in range(7)]
     assert [[p.number for p in batch] for batch in batches(pictures)] == [[0, 3], [6], [1, 2], [4, 5]]
+
+
+def test_pictures_go_on_together_only_from_one_position() -> None:
+    positions = [None, (0, 40), (1, 10), (0, 40), None, (1, 10)]
+    pictures = [Picture(n, (64, 64), position) for n, position in enumerate(positions)]
+    assert [[p.number for p in batch] for batch in batches(pictures)] == [[0, 4], [1, 3], [2, 5]]
+
+
+def test_a_refinement_larger_than_the_result_makes_batches_smaller() -> None:
+    whole = Refinement(box=(0.0, 0.0, 1.0, 1.0), zoom=6.0, iterations=1)
+    pictures = [Picture(n, (171, 256)) for n in range(8)]
+    assert [len(batch) for batch in batches(pictures)] == [8]
+    assert [len(batch) for batch in batches(pictures, [whole])] == [1] * 8
 
 
 def test_no_pictures_are_no_batches() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import jsonschema
@@ -10,6 +11,8 @@ from stylefleet import manifest as manifests
 from stylefleet.errors import FieldError, ManifestInvalid
 from stylefleet.manifest import ERRORS_MAX, KEYS_MAX, STYLES_MAX, Manifest
 from stylefleet.naming import Ref
+from stylefleet.presets import recipe_for
+from stylefleet.recipe import LayerWeight, Recipe, Refinement, Scale
 from tests.builders import manifest_bytes, manifest_data
 
 GOOD = """\
@@ -29,6 +32,8 @@ spec:
     prefix: s3://shop/restyled/spring/
     format: png
     quality: 80
+    depth: 16
+    keepMetadata: [icc, exif]
   recipe:
     preset: draft
     size: 1024
@@ -77,6 +82,7 @@ def test_a_good_manifest_is_read_with_every_field() -> None:
         ("s3://shop/styles/the_scream.jpg", 3.0),
     ]
     assert (spec.output.prefix, spec.output.format, spec.output.quality) == ("s3://shop/restyled/spring/", "png", 80)
+    assert (spec.output.depth, spec.output.keep_metadata) == (16, ["exif", "icc"])
     assert (spec.run.parallelism, spec.run.queue, spec.run.resources.gpu) == (4, "gpu-batch", 0)
     recipe = spec.recipe.to_recipe()
     assert (recipe.size_px, recipe.content_weight, recipe.style_weight) == (1024, 1000.0, 0.01)
@@ -86,7 +92,8 @@ def test_what_is_left_out_has_its_default() -> None:
     manifest = manifests.parse(manifest_bytes(recipe=None, run=None), name="spring")
     assert manifest.spec.recipe.preset == "balanced"
     assert manifest.spec.run.parallelism == 8
-    assert manifest.spec.output.format == "jpeg"
+    output = manifest.spec.output
+    assert (output.format, output.depth, output.keep_metadata) == ("jpeg", 8, [])
 
 
 @pytest.mark.parametrize(
@@ -220,13 +227,49 @@ def test_what_is_left_out_has_its_default() -> None:
             "less than or equal to 100",
         ),
         (
+            "depth: 16",
+            "depth: 12",
+            "spec.output.depth",
+            "depth",
+            "the value is not one of the choices",
+            "12",
+            "8 or 16",
+        ),
+        (
+            "    format: png",
+            "    format: webp",
+            "spec.output.depth",
+            "depth",
+            "16 bit is for PNG only",
+            "16",
+            "8, or format: png",
+        ),
+        (
+            "    format: png",
+            "    format: bmp",
+            "spec.output.format",
+            "format",
+            "the value is not one of the choices",
+            "'bmp'",
+            "'jpeg', 'png' or 'webp'",
+        ),
+        (
+            "keepMetadata: [icc, exif]",
+            "keepMetadata: [icc, xmp]",
+            "spec.output.keepMetadata[1]",
+            "keepMetadata",
+            "the value is not one of the choices",
+            "'xmp'",
+            "'icc' or 'exif'",
+        ),
+        (
             "preset: draft",
             "preset: no",
             "spec.recipe.preset",
             "preset",
             "the value is not one of the choices",
             "'no'",
-            "'draft', 'balanced' or 'fine'",
+            "'draft', 'balanced', 'fine', 'impressionist' or 'portrait'",
         ),
         (
             "image: s3://shop/styles/starry_night.jpg",
@@ -366,6 +409,154 @@ def test_a_broken_rule_is_told_with_path_line_what_was_found_and_what_is_allowed
     assert error.line == line_of(text, at)
 
 
+def recipe_errors(**fields: object) -> list[FieldError]:
+    with pytest.raises(ManifestInvalid) as caught:
+        manifests.parse(manifest_bytes(recipe=fields), name="spring")
+    return list(caught.value.errors)
+
+
+@pytest.mark.parametrize(
+    ("fields", "path", "found", "allowed"),
+    [
+        ({"styleLayers": {"block9": 1}}, "spec.recipe.styleLayers.block9", "block9", "block1_conv1, block1_conv2"),
+        ({"contentLayers": {"block4_conv4": 1}}, "spec.recipe.contentLayers.block4_conv4", "block4_conv4", "_conv3"),
+        ({"contentLayers": {"block4_conv2": 0}}, "spec.recipe.contentLayers", "weights of 0", "a weight above 0"),
+        ({"contentLayers": {}}, "spec.recipe.contentLayers", "", ""),
+        ({"styleLayers": {"block1_conv1": -1}}, "spec.recipe.styleLayers.block1_conv1", "-1", "greater than or equal"),
+        ({"contentWeight": 0, "styleWeight": 0}, "spec.recipe.styleWeight", "0", "more than 0 for one of them"),
+        ({"learningRate": 0}, "spec.recipe.learningRate", "0", "greater than or equal to 0.1"),
+        ({"averaging": 1}, "spec.recipe.averaging", "1", "less than 1"),
+        ({"plateau": -1}, "spec.recipe.plateau", "-1", "greater than or equal to 0"),
+        ({"colors": "colour"}, "spec.recipe.colors", "'colour'", "'style', 'match' or 'luminance'"),
+        ({"scales": []}, "spec.recipe.scales", "[]", ""),
+        ({"scales": [{"size": 64}]}, "spec.recipe.scales[0].iterations", "", ""),
+        ({"scales": [{"size": 64, "iterations": 0}]}, "spec.recipe.scales[0].iterations", "0", "greater than or equal"),
+        (
+            {"scales": [{"size": 64, "iteration": 1, "iterations": 1}]},
+            "spec.recipe.scales[0].iteration",
+            "iteration",
+            "",
+        ),
+        (
+            {"scales": [{"size": 64, "iterations": 1}, {"size": 32, "iterations": 1}]},
+            "spec.recipe.scales[1].size",
+            "32",
+            "more than 64",
+        ),
+        ({"size": 64, "scales": [{"size": 32, "iterations": 1}]}, "spec.recipe.scales[0].size", "32", "64"),
+        ({"refine": [{}]}, "spec.recipe.refine[0].box", "", ""),
+        ({"refine": [{"box": [0, 0, 1]}]}, "spec.recipe.refine[0].box", "[0, 0, 1]", ""),
+        ({"refine": [{"box": [0, 0, 2, 1]}]}, "spec.recipe.refine[0].box[2]", "2", "less than or equal to 1"),
+        ({"refine": [{"box": [0.5, 0, 0.5, 1]}]}, "spec.recipe.refine[0].box", "[0.5, 0.0, 0.5, 1.0]", "left < right"),
+        (
+            {"size": 8192, "refine": [{"box": [0, 0, 1, 1]}]},
+            "spec.recipe.refine[0].zoom",
+            "2.0",
+            "1 to 1, so that size",
+        ),
+        ({"refine": [{"box": [0, 0, 1, 1], "zoom": 9}]}, "spec.recipe.refine[0].zoom", "9", "less than or equal to 8"),
+    ],
+    ids=str,
+)
+def test_every_rule_of_the_recipe_is_told_like_the_others(
+    fields: dict[str, object], path: str, found: str, allowed: str
+) -> None:
+    (error,) = recipe_errors(**fields)
+    assert (error.path, error.found) == (path, found)
+    assert allowed in error.allowed
+    assert (error.line, error.column) != (None, None)
+
+
+def test_a_fault_of_the_recipe_has_the_line_and_column_of_its_field() -> None:
+    own = "    size: 1024\n    scales:\n    - {size: 64, iterations: 9}\n    - {size: 48, iterations: 9}\n"
+    text = edited("    size: 1024\n", own)
+    broken = text.replace("    contentWeight: 1.0e+3\n", "    styleLayers:\n      block9: 1\n")
+    (error, _) = errors_of(broken)
+    assert error.path == "spec.recipe.styleLayers.block9"
+    assert (error.line, error.column) == (line_of(broken, "block9"), 7)
+    error = only_error(text)
+    assert (error.path, error.line, error.column) == ("spec.recipe.scales[1].size", line_of(text, "size: 48"), 8)
+
+
+def test_faults_of_a_recipe_and_of_other_fields_are_told_at_once() -> None:
+    data = manifest_bytes(
+        recipe={"scales": [{"size": 64, "iterations": 1}], "size": 32, "averaging": 0.5},
+        run={"paralelism": 1},
+        styles=[{"image": "s3://shop/s.jpg", "weight": 0}],
+    )
+    with pytest.raises(ManifestInvalid) as caught:
+        manifests.parse(data, name="spring")
+    assert {e.path for e in caught.value.errors} == {
+        "spec.recipe.scales[0].size",
+        "spec.run.paralelism",
+        "spec.styles[0].weight",
+    }
+
+
+def test_a_recipe_is_read_with_every_field() -> None:
+    fields = {
+        "preset": "portrait",
+        "scales": [{"size": 128, "iterations": 5}, {"size": 300, "iterations": 7}],
+        "refine": [{"box": [0, 0.25, 0.5, 1]}, {"box": [0, 0, 1, 1], "zoom": 3, "iterations": 9}],
+        "contentWeight": 1,
+        "styleWeight": 2,
+        "tvWeight": 0,
+        "contentLayers": {"block3_conv4": 1},
+        "styleLayers": {"block2_conv1": 0.5, "block1_conv1": 1},
+        "statistics": "gram+mean",
+        "pooling": "average",
+        "optimizer": "adam",
+        "learningRate": 2,
+        "averaging": 0.9,
+        "plateau": 0.01,
+        "colors": "luminance",
+        "start": "noise",
+        "seed": 7,
+        "backbone": "vgg19-imagenet",
+        "precision": "float32",
+    }
+    recipe = manifests.parse(manifest_bytes(recipe=fields), name="spring").spec.recipe.to_recipe()
+    assert recipe == Recipe(
+        backbone="vgg19-imagenet",
+        pooling="average",
+        content_layers=(LayerWeight(layer="block3_conv4", weight=1.0),),
+        style_layers=(LayerWeight(layer="block1_conv1", weight=1.0), LayerWeight(layer="block2_conv1", weight=0.5)),
+        statistics="gram+mean",
+        scales=(Scale(size_px=128, iterations=5), Scale(size_px=300, iterations=7)),
+        refine=(
+            Refinement(box=(0.0, 0.25, 0.5, 1.0), zoom=2.0, iterations=60),
+            Refinement(box=(0.0, 0.0, 1.0, 1.0), zoom=3.0, iterations=9),
+        ),
+        content_weight=1.0,
+        style_weight=2.0,
+        tv_weight=0.0,
+        optimizer="adam",
+        learning_rate=2.0,
+        averaging=0.9,
+        plateau=0.01,
+        colors="luminance",
+        start="noise",
+        seed=7,
+        precision="float32",
+    )
+
+
+def test_a_field_of_the_recipe_and_a_field_of_the_manifest_are_the_same_thing() -> None:
+    own_names = {"size", "preset"}
+    assert set(manifests.RecipeSpec.model_fields) - own_names == {f.name for f in dataclasses.fields(Recipe)}
+
+
+def test_scales_alone_decide_the_size() -> None:
+    scales = [{"size": 64, "iterations": 1}, {"size": 100, "iterations": 1}]
+    for fields in ({"scales": scales}, {"scales": scales, "size": 100}):
+        assert manifests.parse(manifest_bytes(recipe=fields), name="spring").spec.recipe.to_recipe().size_px == 100
+
+
+def test_the_preset_decides_the_weights_that_are_left_out() -> None:
+    recipe = manifests.parse(manifest_bytes(recipe={"preset": "portrait"}), name="spring").spec.recipe.to_recipe()
+    assert recipe == recipe_for(preset="portrait")
+
+
 def test_a_document_that_is_no_mapping_is_told_which_fields_it_needs() -> None:
     error = only_error("- 1")
     assert (error.path, error.message, error.allowed) == (
@@ -434,12 +625,69 @@ def test_only_allowed_folders_may_be_named_and_a_like_beginning_is_not_enough(al
         assert {e.message for e in errors_of(GOOD, allowed=places)} == {"this place is not allowed"}
 
 
-@pytest.mark.parametrize("folder", ["", "jobs/", "jobs/x/", "status/", "runs/", "cache/style/"])
+@pytest.mark.parametrize("folder", ["", "jobs/", "jobs/x/", "status/", "runs/", "cache/style/", "checkpoints/"])
 def test_results_never_go_to_the_services_own_folders(folder: str) -> None:
     text = edited("s3://shop/restyled/spring/", f"s3://service/{folder}")
     error = only_error(text, service_bucket="service")
     assert (error.path, error.message) == ("spec.output.prefix", "this folder belongs to the service")
     parse(text, service_bucket="another")
+
+
+COMPANIONS = """\
+  protect: s3://shop/protect/
+  start: s3://shop/starts/
+"""
+WITH_COMPANIONS = (
+    GOOD.replace("weight: 0.7", "weight: 0.7\n      mask: s3://shop/masks/sky/")
+    .replace("preset: draft", "preset: draft\n    start: picture")
+    .replace("  run:\n", COMPANIONS + "  run:\n")
+)
+
+
+def test_masks_and_starts_are_read() -> None:
+    spec = parse(WITH_COMPANIONS).spec
+    assert [s.mask for s in spec.styles] == ["s3://shop/masks/sky/", None]
+    assert (spec.protect, spec.start) == ("s3://shop/protect/", "s3://shop/starts/")
+
+
+def test_masks_and_starts_must_lie_in_allowed_folders() -> None:
+    allowed = tuple(Ref("shop", folder) for folder in ("catalog/", "styles/", "restyled/"))
+    assert [(e.path, e.message, e.line) for e in errors_of(WITH_COMPANIONS, allowed=allowed)] == [
+        ("spec.styles[0].mask", "this place is not allowed", line_of(WITH_COMPANIONS, "masks/sky/")),
+        ("spec.protect", "this place is not allowed", line_of(WITH_COMPANIONS, "protect:")),
+        ("spec.start", "this place is not allowed", line_of(WITH_COMPANIONS, "start: s3")),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("folder", "field"),
+    [("masks/sky/", "spec.styles[0].mask"), ("protect/new/", "spec.protect"), ("starts/", "spec.start")],
+)
+def test_results_never_go_into_a_folder_of_masks_or_starts(folder: str, field: str) -> None:
+    error = only_error(WITH_COMPANIONS.replace("s3://shop/restyled/spring/", f"s3://shop/{folder}"))
+    assert error.path == "spec.output.prefix"
+    assert error.message == f"results inside the folder of {field} would be taken for what belongs there"
+    assert error.found == f"s3://shop/{folder}"
+
+
+def test_a_start_is_needed_where_the_recipe_starts_from_a_picture() -> None:
+    text = WITH_COMPANIONS.replace("  start: s3://shop/starts/\n", "")
+    error = only_error(text)
+    assert (error.path, error.message) == ("spec.start", "the recipe starts from a picture, but none is named")
+    assert error.line == line_of(text, "spec:")
+
+
+def test_a_start_is_refused_where_the_recipe_starts_from_something_else() -> None:
+    text = WITH_COMPANIONS.replace("start: picture", "start: noise")
+    error = only_error(text)
+    assert (error.path, error.found, error.allowed) == ("spec.start", "s3://shop/starts/", "recipe.start: picture")
+    assert error.message == "a start is named, but the recipe does not start from a picture"
+    assert error.line == line_of(text, "start: s3")
+
+
+def test_a_mask_is_a_folder_or_one_object_and_nothing_else() -> None:
+    parse(WITH_COMPANIONS.replace("s3://shop/masks/sky/", "s3://shop/masks/sky.png"))
+    assert only_error(WITH_COMPANIONS.replace("s3://shop/masks/sky/", "masks/sky.png")).path == "spec.styles[0].mask"
 
 
 def test_results_may_go_beside_the_services_own_folders() -> None:
@@ -452,13 +700,23 @@ def test_results_may_go_to_a_folder_whose_name_begins_like_the_content_folder() 
 
 @pytest.mark.parametrize(
     ("field", "most"),
-    [("styles", STYLES_MAX), ("keys", KEYS_MAX), ("include", manifests.PATTERNS_MAX)],
+    [
+        ("styles", STYLES_MAX),
+        ("keys", KEYS_MAX),
+        ("include", manifests.PATTERNS_MAX),
+        ("scales", manifests.SCALES_MAX),
+        ("refine", manifests.REFINE_MAX),
+    ],
 )
 def test_lists_are_bounded(field: str, most: int) -> None:
     def with_items(count: int) -> bytes:
         match field:
             case "styles":
                 return manifest_bytes(styles=[{"image": "s3://shop/s.jpg"}] * count)
+            case "scales":
+                return manifest_bytes(recipe={"scales": [{"size": 20 + n, "iterations": 1} for n in range(count)]})
+            case "refine":
+                return manifest_bytes(recipe={"refine": [{"box": [0, 0, 1, 1]}] * count})
             case "keys":
                 return manifest_bytes(content={"keys": [f"s3://shop/{n}" for n in range(count)]})
             case _:
@@ -503,7 +761,7 @@ def test_the_schema_is_valid_json_schema_and_describes_every_field() -> None:
         ("weight: 0.7", "weight: 0"),
         ("weight: 0.7", "weight: true"),
         ("preset: draft", "preset: quick"),
-        ("size: 1024", "size: 5000"),
+        ("size: 1024", "size: 9000"),
         ("quality: 80", "quality: high"),
         ("    queue: gpu-batch", "    queue: GPU"),
         ("name: spring", "name: Spring"),

@@ -210,3 +210,37 @@ def test_one_runs_receipts_are_not_found_under_another_whose_name_begins_alike()
     assert not naming.receipts_key("spring", "r1", 12345, "p", 0).startswith(
         naming.shard_receipts_prefix("spring", "r1", 1234)
     )
+
+
+@pytest.mark.parametrize(
+    ("relative", "mask"),
+    [
+        ("a.jpg", "a.png"),
+        ("sub/a.b.JPG", "sub/a.b.png"),
+        ("a.png", "a.png"),
+        ("a", "a.png"),
+        ("sub.d/a", "sub.d/a.png"),
+        (".hidden", ".hidden.png"),
+        ("sub/.hidden.jpg", "sub/.hidden.png"),
+    ],
+)
+def test_the_mask_of_a_picture_is_at_its_path_as_png(relative: str, mask: str) -> None:
+    assert naming.mask_path(relative) == mask
+
+
+def test_the_start_of_a_picture_has_its_own_name_or_another_suffix() -> None:
+    assert naming.start_paths("sub/a.JPG") == (
+        "sub/a.JPG",
+        "sub/a.png",
+        "sub/a.jpg",
+        "sub/a.jpeg",
+        "sub/a.webp",
+        "sub/a.tif",
+        "sub/a.tiff",
+    )
+    assert naming.start_paths("a.png")[:2] == ("a.png", "a.jpg")
+
+
+def test_the_checkpoint_of_a_task_is_in_a_folder_of_the_services_own() -> None:
+    assert naming.checkpoint_key("ab") == "checkpoints/ab"
+    assert naming.checkpoint_key("ab").startswith(naming.OWN_PREFIXES)

@@ -2,17 +2,30 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from stylefleet import plan as plans
+from stylefleet.companions import Companion, Pin, companions_of
 from stylefleet.errors import PlanInvalid, RecordUnreadable
 from stylefleet.manifest import Content
 from stylefleet.naming import Ref
-from stylefleet.plan import SHARDS_MAX, StyleShare, Task, matches, not_yet_done, task_id_for, tasks_for, tasks_per_shard
-from stylefleet.recipe import Recipe, Scale, recipe_for
+from stylefleet.plan import (
+    SHARDS_MAX,
+    StyleShare,
+    Task,
+    matches,
+    not_yet_done,
+    regions,
+    task_id_for,
+    tasks_for,
+    tasks_per_shard,
+)
+from stylefleet.presets import recipe_for
+from stylefleet.recipe import LayerWeight, Recipe, Refinement, Scale
 from tests.builders import make_listed, make_manifest, make_plan, make_styles, make_task
 
 
@@ -40,6 +53,8 @@ def identity(**changes: object) -> str:
         "recipe": recipe_for(preset="draft", size_px=64),
         "image_format": "jpeg",
         "quality": 92,
+        "depth": 8,
+        "keep_metadata": (),
     }
     return task_id_for(**(inputs | changes))  # type: ignore[arg-type]
 
@@ -65,6 +80,9 @@ OTHER = StyleShare(image=Ref("shop", "t.jpg"), etag="t1", weight=0.3)
         {"recipe": recipe_for(preset="draft", size_px=64, backbone="vgg19-imagenet")},
         {"image_format": "png"},
         {"quality": 91},
+        {"depth": 16},
+        {"keep_metadata": ("exif",)},
+        {"keep_metadata": ("icc",)},
     ],
     ids=str,
 )
@@ -87,19 +105,41 @@ def test_a_task_is_the_same_wherever_its_style_lies_and_its_result_goes() -> Non
     assert here.output != there.output
 
 
+def test_what_the_manifest_says_about_results_is_part_of_their_tasks() -> None:
+    output = {"prefix": "s3://shop/restyled/spring/", "format": "png"}
+    found = [
+        tasks(["catalog/a.jpg"], output=output | more)[0].task_id
+        for more in ({}, {"depth": 16}, {"keepMetadata": ["icc"]}, {"keepMetadata": ["icc", "exif"]})
+    ]
+    assert len(set(found)) == 4
+    (same,) = tasks(["catalog/a.jpg"], output=output | {"keepMetadata": ["exif", "icc", "exif"]})
+    assert same.task_id == found[-1]
+
+
 def test_a_tasks_identity_never_changes_between_versions(monkeypatch: pytest.MonkeyPatch) -> None:
     # Whatever the presets and the engine become: these numbers are this task.
     monkeypatch.setattr(plans, "ENGINE_VERSION", "1")
     recipe = Recipe(
         backbone="vgg16-hed",
+        pooling="max",
+        content_layers=(LayerWeight(layer="block4_conv2", weight=1.0),),
+        style_layers=(LayerWeight(layer="block1_conv1", weight=0.2), LayerWeight(layer="block5_conv1", weight=0.2)),
+        statistics="gram",
         scales=(Scale(size_px=64, iterations=40),),
+        refine=(Refinement(box=(0.25, 0.0, 0.75, 0.5), zoom=2.0, iterations=60),),
         content_weight=1e3,
         style_weight=1e-2,
         tv_weight=1.0,
+        optimizer="lbfgs",
+        learning_rate=1.0,
+        averaging=0.0,
+        plateau=0.0,
+        colors="style",
+        start="content",
         seed=0,
         precision="auto",
     )
-    assert identity(recipe=recipe) == "5972adbb37f48429a5fafe36003e190b5f2476a4e69a504c075ee6ef02408edb"
+    assert identity(recipe=recipe) == "fb5e8cbe26b1995cfbc22739acd1d4aac9da9e1538367630fb43405f98dcdcee"
 
 
 # --- pictures to tasks ------------------------------------------------------------------------------------------
@@ -206,6 +246,126 @@ def test_no_pattern_is_an_error(pattern: str) -> None:
     assert matches("ab", content) in (True, False)
 
 
+# --- masks and starts ---------------------------------------------------------------------------------------------
+
+SKY = Companion(role="mask", at=Ref("shop", "masks/sky/"))
+ONE = Companion(role="protect", at=Ref("shop", "masks/one.png"))
+START = Companion(role="start", at=Ref("shop", "starts/"))
+
+
+def listing(*keys: str) -> dict[str, Pin]:
+    return {key: Pin(Ref("shop", key), f"etag-of-{key}", 7) for key in keys}
+
+
+def test_a_manifests_masks_are_named_once_each_in_the_order_of_their_styles() -> None:
+    spec = make_manifest(
+        styles=[
+            {"image": "s3://shop/a.jpg", "mask": "s3://shop/masks/b/"},
+            {"image": "s3://shop/b.jpg"},
+            {"image": "s3://shop/c.jpg", "mask": "s3://shop/masks/a.png"},
+            {"image": "s3://shop/d.jpg", "mask": "s3://shop/masks/b/"},
+        ],
+        recipe={"start": "picture"},
+        start="s3://shop/starts/",
+        protect="s3://shop/masks/b/",
+    ).spec
+    assert [(c.role, str(c.at), c.is_folder, field) for c, field in companions_of(spec).items()] == [
+        ("mask", "s3://shop/masks/b/", True, "spec.styles[0].mask"),
+        ("mask", "s3://shop/masks/a.png", False, "spec.styles[2].mask"),
+        ("protect", "s3://shop/masks/b/", True, "spec.protect"),
+        ("start", "s3://shop/starts/", True, "spec.start"),
+    ]
+
+
+def test_each_task_has_its_own_companions_pinned_and_a_missing_one_without_version() -> None:
+    companions = {
+        SKY: listing("masks/sky/a.png", "masks/sky/b.jpg", "masks/sky/sub/c.png"),
+        ONE: listing("masks/one.png"),
+        START: listing("starts/a.jpg", "starts/a.png", "starts/b.webp"),
+    }
+    keys = ["catalog/a.jpg", "catalog/b.jpg", "catalog/sub/c.png"]
+    found = [t.companions for t in tasks_for(make_manifest(), make_styles(), map(make_listed, keys), companions)]
+    assert [[(p.ref.key, p.etag, p.size_bytes) for p in pins] for pins in found] == [
+        [
+            ("masks/sky/a.png", "etag-of-masks/sky/a.png", 7),
+            ("masks/one.png", "etag-of-masks/one.png", 7),
+            ("starts/a.jpg", "etag-of-starts/a.jpg", 7),
+        ],
+        [
+            ("masks/sky/b.png", "", 0),
+            ("masks/one.png", "etag-of-masks/one.png", 7),
+            ("starts/b.webp", "etag-of-starts/b.webp", 7),
+        ],
+        [
+            ("masks/sky/sub/c.png", "etag-of-masks/sky/sub/c.png", 7),
+            ("masks/one.png", "etag-of-masks/one.png", 7),
+            ("starts/sub/c.png", "", 0),
+        ],
+    ]
+
+
+def test_pictures_named_one_by_one_find_their_companions_by_the_last_part_of_their_path() -> None:
+    manifest = make_manifest(content={"keys": ["s3://shop/deep/er/a.jpg"]})
+    companions = {SKY: listing("masks/sky/a.png")}
+    (task,) = tasks_for(manifest, make_styles(), [make_listed("deep/er/a.jpg")], companions)
+    assert task.companions[0].etag == "etag-of-masks/sky/a.png"
+
+
+def test_a_result_never_overwrites_a_mask_also_where_the_mask_is_missing() -> None:
+    inside = Companion(role="mask", at=Ref("shop", "restyled/spring/masks/"))
+    manifest = make_manifest(output={"prefix": "s3://shop/restyled/spring/", "format": "png"})
+    keys = ["catalog/a.png", "catalog/masks/a.png"]
+    for there in (listing("restyled/spring/masks/a.png"), listing("restyled/spring/masks/x.png")):
+        with pytest.raises(PlanInvalid, match="a result would overwrite a source picture"):
+            list(tasks_for(manifest, make_styles(), map(make_listed, keys), {inside: there}))
+    assert len(list(tasks_for(manifest, make_styles(), [make_listed("catalog/b.png")], {inside: there}))) == 1
+
+
+def test_a_mask_whose_key_would_be_too_long_is_refused_when_planning() -> None:
+    companions = {Companion(role="mask", at=Ref("shop", f"masks/{'m' * 30}/")): listing("masks/x.png")}
+    with pytest.raises(PlanInvalid, match="in the place of its mask the key is longer than 1024 bytes"):
+        list(tasks_for(make_manifest(), make_styles(), [make_listed("catalog/" + "x" * 1000 + ".jpg")], companions))
+
+
+MASKED = (replace(STYLE, mask=SKY.at), OTHER)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"pins": (Pin(Ref("shop", "x"), "e2", 1), Pin(Ref("shop", "y"), "e3", 1))},
+        {"pins": (Pin(Ref("shop", "x"), "e1", 1), Pin(Ref("shop", "y"), "", 1))},
+        {"companions": (SKY, replace(ONE, role="start"))},
+        {"styles": (STYLE, replace(OTHER, mask=SKY.at))},
+        {"styles": (replace(STYLE, mask=SKY.at), replace(OTHER, mask=SKY.at))},
+    ],
+    ids=str,
+)
+def test_a_task_is_another_one_when_a_companion_or_the_region_of_a_style_changes(changes: dict[str, object]) -> None:
+    pins = (Pin(Ref("shop", "x"), "e1", 1), Pin(Ref("shop", "y"), "e3", 1))
+    before: dict[str, object] = {"companions": (SKY, ONE), "pins": pins, "styles": MASKED}
+    assert identity(**(before | changes)) != identity(**before)
+
+
+def test_a_task_is_the_same_wherever_its_companions_lie() -> None:
+    moved = Companion(role="mask", at=Ref("elsewhere", "m/"))
+    here = identity(companions=(SKY,), pins=(Pin(Ref("shop", "x"), "e1", 1),), styles=MASKED)
+    there = identity(
+        companions=(moved,), pins=(Pin(Ref("shop", "y"), "e1", 2),), styles=(replace(STYLE, mask=moved.at), OTHER)
+    )
+    assert here == there
+
+
+def test_styles_are_grouped_by_their_mask_in_the_order_of_first_appearance() -> None:
+    a, b, c, d = (StyleShare(image=Ref("shop", n), etag=n, weight=1.0) for n in "abcd")
+    styles = (a, replace(b, mask=SKY.at), c, replace(d, mask=SKY.at))
+    assert {mask: [s.etag for s in group] for mask, group in regions(styles).items()} == {
+        None: ["a", "c"],
+        SKY.at: ["b", "d"],
+    }
+    assert list(regions(styles)) == [None, SKY.at]
+
+
 # --- what is done already ---------------------------------------------------------------------------------------
 
 
@@ -249,15 +409,6 @@ def test_there_are_never_too_many_shards(count: int, seconds: float, shard_secon
     assert -(-count // size) <= SHARDS_MAX
 
 
-def test_the_prediction_grows_with_pixels_and_steps_and_shrinks_with_speed() -> None:
-    small = plans.predicted_seconds(recipe_for(preset="draft", size_px=512), flops=1e12)
-    assert plans.predicted_seconds(recipe_for(preset="draft", size_px=1024), flops=1e12) == pytest.approx(
-        4 * small, rel=0.05
-    )
-    assert plans.predicted_seconds(recipe_for(preset="fine", size_px=512), flops=1e12) > small
-    assert plans.predicted_seconds(recipe_for(preset="draft", size_px=512), flops=2e12) == pytest.approx(small / 2)
-
-
 # --- the objects in the bucket ----------------------------------------------------------------------------------
 
 HOSTILE = [
@@ -277,6 +428,16 @@ def test_a_shard_is_one_line_a_task_whatever_the_keys_are() -> None:
     assert plans.tasks_from_bytes(data) == shard
 
 
+def test_a_task_with_companions_is_read_back_and_a_plain_one_says_nothing_of_them() -> None:
+    pins = tuple(
+        Pin(Ref("shop", key), etag, size)
+        for key, etag, size in zip(HOSTILE[:3], ("e", "", "f"), (1, 0, 3), strict=True)
+    )
+    tasks = [replace(make_task(), companions=pins), make_task()]
+    assert plans.tasks_from_bytes(plans.shard_bytes(tasks)) == tasks
+    assert len(json.loads(tasks[1].to_line())) == 5
+
+
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=20), max_size=5))
 def test_any_shard_is_read_back(names: list[str]) -> None:
     shard = [make_task(f"catalog/x{name}".replace("/", "-")) for name in names]
@@ -289,10 +450,24 @@ def test_an_empty_shard_is_read_back() -> None:
 
 def test_a_plan_is_read_back_with_every_field() -> None:
     plan = make_plan(
-        shards=(3, 2), skipped=4, queue="gpu-batch", gpus=0, styles=make_styles(image=Ref("shop", HOSTILE[1]))
+        shards=(3, 2),
+        skipped=4,
+        queue="gpu-batch",
+        gpus=0,
+        styles=(*make_styles(image=Ref("shop", HOSTILE[1])), *make_styles(mask=SKY.at)),
+        companions=(SKY, ONE, START),
+        image_format="png",
+        depth=16,
+        keep_metadata=("exif", "icc"),
     )
     assert plans.plan_from_json(plans.plan_to_json(plan)) == plan
     assert (plan.pictures, plan.tasks) == (9, 5)
+
+
+def test_a_plan_from_before_depth_and_metadata_has_eight_bit_and_none() -> None:
+    document = json.loads(plans.plan_to_json(make_plan(depth=16, keep_metadata=("icc",))))
+    del document["depth"], document["keepMetadata"]
+    assert plans.plan_from_json(json.dumps(document).encode()) == make_plan()
 
 
 def test_equal_plans_are_equal_bytes() -> None:

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from stylefleet import naming, planner
+from stylefleet.errors import PlanInvalid
 from stylefleet.naming import Ref
-from stylefleet.plan import Plan, tasks_from_bytes
+from stylefleet.plan import Plan, Task, tasks_from_bytes
 from stylefleet.planner import Pace
+from stylefleet.store import Listed
 from stylefleet.store_memory import MemoryStore
 from tests.builders import NOW, RUN, jpeg_bytes, make_manifest
 
@@ -31,10 +35,14 @@ def plan(store: MemoryStore, **spec: object) -> Plan:
     )
 
 
-def keys_of_shard(store: MemoryStore, made: Plan, index: int) -> list[str]:
+def tasks_of_shard(store: MemoryStore, made: Plan, index: int) -> list[Task]:
     entry = made.shards[index]
     data = store.get(Ref("service", naming.shard_key(made.name, made.run, index, entry.digest))).data
-    return [t.content.key for t in tasks_from_bytes(data)]
+    return tasks_from_bytes(data)
+
+
+def keys_of_shard(store: MemoryStore, made: Plan, index: int) -> list[str]:
+    return [t.content.key for t in tasks_of_shard(store, made, index)]
 
 
 def test_a_plan_and_its_shards_are_in_the_bucket(store: MemoryStore) -> None:
@@ -43,6 +51,13 @@ def test_a_plan_and_its_shards_are_in_the_bucket(store: MemoryStore) -> None:
     assert (made.pictures, made.skipped, [s.tasks for s in made.shards]) == (3, 0, [2, 1])
     assert keys_of_shard(store, made, 0) == ["catalog/a.jpg", "catalog/b.jpg"]
     assert keys_of_shard(store, made, 1) == ["catalog/c.jpg"]
+
+
+def test_a_plan_tells_the_workers_what_results_are(store: MemoryStore) -> None:
+    output = {"prefix": "s3://shop/o/", "format": "png", "quality": 80, "depth": 16, "keepMetadata": ["icc", "exif"]}
+    made = plan(store, output=output)
+    assert (made.image_format, made.quality, made.depth, made.keep_metadata) == ("png", 80, 16, ("exif", "icc"))
+    assert planner.load_plan(store, "service", "spring", RUN) == made
 
 
 def test_there_is_no_plan_before_planning(store: MemoryStore) -> None:
@@ -65,3 +80,55 @@ def test_a_picture_that_is_named_twice_is_planned_once(store: MemoryStore) -> No
 def test_styles_are_pinned_to_the_version_that_is_there(store: MemoryStore) -> None:
     made = plan(store)
     assert [s.etag for s in made.styles] == [store.get(Ref("shop", "styles/waves.jpg")).etag]
+
+
+MASKED_STYLES = [
+    {"image": "s3://shop/styles/waves.jpg", "mask": "s3://shop/masks/"},
+    {"image": "s3://shop/styles/waves.jpg"},
+]
+
+
+def test_masks_are_pinned_to_the_version_that_is_there_and_a_missing_one_stops_nothing(store: MemoryStore) -> None:
+    etag = store.put(Ref("shop", "masks/a.png"), b"a")
+    one = store.put(Ref("shop", "one.png"), b"one")
+    made = plan(store, styles=MASKED_STYLES, protect="s3://shop/one.png")
+    assert [(c.role, c.at) for c in made.companions] == [
+        ("mask", Ref("shop", "masks/")),
+        ("protect", Ref("shop", "one.png")),
+    ]
+    assert [s.mask for s in made.styles] == [Ref("shop", "masks/"), None]
+    tasks = [t for index in range(len(made.shards)) for t in tasks_of_shard(store, made, index)]
+    assert [[(p.ref.key, p.etag, p.size_bytes) for p in t.companions] for t in tasks] == [
+        [("masks/a.png", etag, 1), ("one.png", one, 3)],
+        [("masks/b.png", "", 0), ("one.png", one, 3)],
+        [("masks/c.png", "", 0), ("one.png", one, 3)],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("place", "found"), [("s3://shop/no/", "nothing is there"), ("s3://shop/no.png", "nothing is there")]
+)
+def test_a_place_of_masks_where_nothing_is_is_refused_before_a_worker_is_asked_for(
+    store: MemoryStore, place: str, found: str
+) -> None:
+    with pytest.raises(PlanInvalid) as caught:
+        plan(store, styles=[{"image": "s3://shop/styles/waves.jpg", "mask": place}], protect="s3://nobody/x/")
+    assert [(e.path, e.message, e.found) for e in caught.value.errors] == [
+        ("spec.styles[0].mask", found, place),
+        ("spec.protect", "s3://nobody: no such bucket", "s3://nobody/x/"),
+    ]
+
+
+def test_a_folder_that_is_named_twice_is_listed_once(store: MemoryStore) -> None:
+    store.put(Ref("shop", "masks/a.png"), b"a")
+    listed: list[Ref] = []
+
+    class Counting:
+        def list(self, prefix: Ref) -> Iterator[Listed]:
+            listed.append(prefix)
+            return store.list(prefix)
+
+    manifest = make_manifest(styles=MASKED_STYLES, protect="s3://shop/masks/")
+    found = planner.find_companions(Counting(), manifest)  # type: ignore[arg-type]
+    assert [c.role for c in found] == ["mask", "protect"]
+    assert listed == [Ref("shop", "masks/")]

@@ -73,10 +73,21 @@ def stylize(
     content: Annotated[Path, typer.Argument(help="The picture to restyle.")],
     style: Annotated[Path, typer.Argument(help="The picture whose style it gets.")],
     out: Annotated[Path, typer.Argument(help="Where the result goes: .jpg, .png or .webp.")],
-    size: Annotated[int, typer.Option(help="Longer edge of the result in pixels.")] = 512,
-    preset: Annotated[str, typer.Option(help=f"One of {', '.join(PRESETS)}.")] = "balanced",
-    seed: Annotated[int, typer.Option(help="Seed of the starting noise.")] = 0,
-    backbone: Annotated[str, typer.Option(help=f"One of {', '.join(BACKBONES)}.")] = "vgg16-hed",
+    size: Annotated[int | None, typer.Option(help="Longer edge of the result in pixels.", show_default="512")] = None,
+    preset: Annotated[str | None, typer.Option(help=f"One of {', '.join(PRESETS)}.", show_default="balanced")] = None,
+    colors: Annotated[
+        str | None, typer.Option(help="style, match or luminance: whose colours.", show_default="style")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the starting noise.", show_default="0")] = None,
+    manifest: Annotated[
+        Path | None, typer.Option(help="A manifest whose recipe and output form to try on this picture.")
+    ] = None,
+    also: Annotated[list[Path] | None, typer.Option(help="A further style, blended in; may be repeated.")] = None,
+    protect: Annotated[Path | None, typer.Option(help="A mask, white where the picture is left alone.")] = None,
+    start: Annotated[Path | None, typer.Option(help="What is painted over, for recipes that say so.")] = None,
+    backbone: Annotated[
+        str | None, typer.Option(help=f"One of {', '.join(BACKBONES)}.", show_default=BACKBONES[0])
+    ] = None,
     weights: Annotated[
         Path | None, typer.Option(envvar="STYLEFLEET_VGG19_WEIGHTS", help="File with the VGG19 weights.")
     ] = None,
@@ -87,17 +98,20 @@ def stylize(
     """Restyle one picture on this machine, without any service.
 
     Example: stylefleet stylize photo.jpg starry_night.jpg out.jpg --size 512 --preset balanced
+
+    Every field of a recipe can be tried: stylefleet stylize photo.jpg style.jpg out.png --manifest spring.yaml
     """
     from stylefleet.cli import stylize as command
 
+    fields = {"size": size, "preset": preset, "colors": colors, "seed": seed, "backbone": backbone}
     command.run(
         content,
-        style,
+        [style, *(also or [])],
         out,
-        size_px=size,
-        preset=preset,
-        seed=seed,
-        backbone=backbone,
+        manifest=manifest,
+        fields={name: value for name, value in fields.items() if value is not None},
+        protect=protect,
+        start=start,
         weights=weights,
         weights_sha256=weights_sha256,
     )

@@ -3,51 +3,61 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from stylefleet import manifest as manifests
 from stylefleet import pictures
 from stylefleet.errors import ImageInvalid, NotFound, SettingsInvalid
-from stylefleet.manifest import ImageFormat
-from stylefleet.recipe import BACKBONES, PRESETS, SIZE_PX_MAX, SIZE_PX_MIN, recipe_for
+from stylefleet.manifest import ImageFormat, Output, RecipeSpec
+from stylefleet.recipe import Recipe
 
 FORMAT_BY_SUFFIX: dict[str, ImageFormat] = {".jpg": "jpeg", ".jpeg": "jpeg", ".png": "png", ".webp": "webp"}
-QUALITY = 92
 
 
 def run(
     content: Path,
-    style: Path,
+    styles: Sequence[Path],
     out: Path,
     *,
-    size_px: int,
-    preset: str,
-    seed: int,
-    backbone: str,
+    manifest: Path | None,
+    fields: dict[str, object],
+    protect: Path | None,
+    start: Path | None,
     weights: Path | None,
     weights_sha256: str | None,
 ) -> None:
-    """Restyle `content` and write `out`. Raises StylefleetError with what is wrong and what is allowed."""
+    """Restyle `content` and write `out`. Raises StylefleetError with what is wrong and what is allowed.
+
+    `manifest` gives the recipe and the form of the result; `fields` of the recipe, by their names in a manifest,
+    overrule it. Several styles are blended in equal parts.
+    """
     image_format = FORMAT_BY_SUFFIX.get(out.suffix.lower())
     if image_format is None:
         raise SettingsInvalid(f"{out}: found suffix {out.suffix!r}, allowed are {', '.join(FORMAT_BY_SUFFIX)}")
-    known_preset = next((p for p in PRESETS if p == preset), None)
-    known_backbone = next((b for b in BACKBONES if b == backbone), None)
-    if known_preset is None:
-        raise SettingsInvalid(f"--preset: found {preset!r}, allowed are {', '.join(PRESETS)}")
-    if known_backbone is None:
-        raise SettingsInvalid(f"--backbone: found {backbone!r}, allowed are {', '.join(BACKBONES)}")
-    if not SIZE_PX_MIN <= size_px <= SIZE_PX_MAX:
-        raise SettingsInvalid(f"--size: found {size_px}, allowed are {SIZE_PX_MIN} to {SIZE_PX_MAX}")
     if not out.absolute().parent.is_dir():
         raise NotFound(f"{out.parent}: no such folder")
-    recipe = recipe_for(preset=known_preset, size_px=size_px, seed=seed, backbone=known_backbone)
-    pixels = _read(content)
-    size = pictures.result_size(pixels.shape[1], pixels.shape[0], size_px)
-    style_pixels = _read(style)
+    recipe, output = _asked_for(manifest, fields)
+    if output.depth == 16 and image_format != "png":
+        raise SettingsInvalid(f"{out}: found suffix {out.suffix!r}, allowed is .png where the manifest asks for 16 bit")
+    if (start is None) == (recipe.start == "picture"):
+        raise SettingsInvalid("--start goes with a recipe that says start: picture, and with no other")
+    data = _bytes(content)
+    decoded = _decoded(content, data)
+    width, height = pictures.result_size(decoded.shape[1], decoded.shape[0], recipe.size_px)
+    pixels = pictures.resize(decoded, width, height)[None]
+    style_pixels = [_decoded(style, _bytes(style)) for style in styles]
+    beside: dict[str, np.ndarray] = {}
+    if protect is not None:
+        beside["protect"] = _named(protect, pictures.decode_mask, _bytes(protect), width, height)[None]
+    if start is not None:
+        beside["starts"] = pictures.resize(_decoded(start, _bytes(start)), width, height)[None]
 
     console = Console(stderr=True)
     with console.status("loading the engine"):
@@ -55,30 +65,74 @@ def run(
         engines: Any = importlib.import_module("stylefleet.engine")
         named = recipe.backbone == "vgg19-imagenet"  # the other backbone brings its own file
         engine = engines.load_engine(
-            backbone=recipe.backbone,
-            precision=recipe.precision,
-            weights_path=weights if named else None,
-            weights_sha256=weights_sha256 if named else None,
+            recipe, weights_path=weights if named else None, weights_sha256=weights_sha256 if named else None
         )
-        targets = tuple(engines.style_target(engine, style_pixels, s.size_px) for s in recipe.scales)
+        looks = engines.looks_for(engine, [[(style, 1.0) for style in style_pixels]], recipe, pixels)
+    batch = engines.Batch(
+        contents=pixels,
+        details=tuple(pictures.detail(decoded, r, width, height)[None] for r in recipe.refine),
+        **beside,
+    )
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     iterate = None
     with Progress(*columns, console=console) as progress:
-        bar = progress.add_task("restyling", total=sum(s.iterations for s in recipe.scales))
-        for iterate in engines.stylize(engine, pictures.resize(pixels, *size)[None], targets, recipe):
+        bar = progress.add_task("restyling", total=recipe.iterations_total)
+        for iterate in engines.stylize(engine, batch, looks, recipe):
             progress.update(bar, completed=iterate.iteration, description=f"restyling at {iterate.scale_px} px")
     assert iterate is not None
-    out.write_bytes(pictures.encode(iterate.pixels[0], format=image_format, quality=QUALITY))
+    out.write_bytes(
+        pictures.encode(
+            iterate.values[0] if output.depth == 16 else iterate.pixels[0],
+            format=image_format,
+            quality=output.quality,
+            depth=output.depth,
+            icc="icc" in output.keep_metadata,
+            exif=pictures.exif(data) if "exif" in output.keep_metadata else b"",
+        )
+    )
     console.print(
-        f"{out}: {size[0]} x {size[1]} px, loss {iterate.losses[0]:.1f}, {engine.backbone}, {engine.precision} "
-        f"({engine.precision_reason})"
+        f"{out}: {width} x {height} px, {iterate.iterations[0]} steps, loss {iterate.losses[0]:.1f}, "
+        f"{engine.backbone}, {engine.precision} ({engine.precision_reason})",
+        soft_wrap=True,
     )
 
 
-def _read(path: Path) -> Any:
+def _asked_for(manifest: Path | None, fields: dict[str, object]) -> tuple[Recipe, Output]:
+    """The recipe and the form of the result."""
+    given: dict[str, object] = {}
+    output = Output(prefix="s3://unused/")
+    if manifest is not None:
+        spec = manifests.parse(_bytes(manifest), name=manifest.stem).spec
+        if spec.protect is not None or any(style.mask is not None for style in spec.styles):
+            sentence = "one picture gets its recipe and output form; give a protection mask by --protect instead"
+            raise SettingsInvalid(f"{manifest}: found masks, which are in a bucket; {sentence}")
+        given, output = spec.recipe.model_dump(by_alias=True, exclude_unset=True), spec.output
     try:
-        return pictures.decode(path.read_bytes())
+        return RecipeSpec.model_validate({**given, **fields}).to_recipe(), output
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = "--" + str(first["loc"][0]).replace("_", "-") if first["loc"] else "the recipe"
+        context = first.get("ctx", {})
+        rule = first["msg"].removeprefix("Input should be ")
+        allowed = context.get("expected") or context.get("allowed") or rule
+        raise SettingsInvalid(f"{option}: found {first['input']!r}, allowed: {allowed}") from error
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
     except FileNotFoundError as error:
         raise NotFound(f"{path}: no such file") from error
+
+
+def _decoded(path: Path, data: bytes) -> np.ndarray:
+    return _named(path, pictures.decode, data)
+
+
+def _named(path: Path, read: Any, *arguments: Any) -> np.ndarray:
+    """What `read` gives; a picture that it refuses is named."""
+    try:
+        found: np.ndarray = read(*arguments)
     except ImageInvalid as error:
         raise ImageInvalid(error.reason, f"{path}: {error}") from error
+    return found

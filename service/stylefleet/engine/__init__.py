@@ -1,36 +1,45 @@
 """The engine: pictures in, restyled pictures out. It knows no storage and no cluster, and alone imports TensorFlow.
 
-engine = load_engine(backbone="vgg16-hed")
+engine = load_engine(recipe)
 pixels = pictures.resize(pictures.decode(data), *pictures.result_size(width, height, recipe.size_px))
-targets = tuple(style_target(engine, style, scale.size_px) for scale in recipe.scales)
-for iterate in stylize(engine, pixels[None], targets, recipe): ...
+looks = looks_for(engine, [[(style_pixels, 1.0)]], recipe, pixels[None])
+for iterate in stylize(engine, Batch(contents=pixels[None]), looks, recipe): ...
 pictures.encode(iterate.pixels[0], format="jpeg", quality=92)
 """
 
+from stylefleet.engine.batch import Batch
+from stylefleet.engine.checkpoint import CheckpointCorrupt, checkpoint_position
 from stylefleet.engine.engine import Engine, load_engine
 from stylefleet.engine.precision import Device, choose_precision, probe_device
 from stylefleet.engine.stylize import Iterate, run, stylize
 from stylefleet.engine.targets import (
     LayerStatistics,
+    Looks,
     StyleTarget,
     StyleTargetCorrupt,
     blend,
     from_bytes,
+    looks_for,
     style_target,
     to_bytes,
 )
 
 __all__ = [
+    "Batch",
+    "CheckpointCorrupt",
     "Device",
     "Engine",
     "Iterate",
     "LayerStatistics",
+    "Looks",
     "StyleTarget",
     "StyleTargetCorrupt",
     "blend",
+    "checkpoint_position",
     "choose_precision",
     "from_bytes",
     "load_engine",
+    "looks_for",
     "probe_device",
     "run",
     "style_target",

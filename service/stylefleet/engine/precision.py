@@ -9,9 +9,13 @@ from typing import Literal
 from stylefleet.engine._tensorflow import tf
 from stylefleet.recipe import Precision
 
+Policy = Literal["float32", "mixed_bfloat16", "mixed_float16"]
+
 CPU_FLAGS_BFLOAT16 = ("amx_bf16", "avx512_bf16")
 COMPUTE_CAPABILITY_BFLOAT16 = (8, 0)
 """NVIDIA Ampere, the first generation whose tensor cores take bfloat16."""
+COMPUTE_CAPABILITY_FLOAT16 = (7, 0)
+"""NVIDIA Volta, the first generation with tensor cores; they take float16."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,23 +32,36 @@ class Device:
     """Of the GPU; None on a CPU."""
 
 
-def choose_precision(requested: Precision, device: Device) -> tuple[Literal["float32", "mixed_bfloat16"], str]:
-    """(Keras dtype policy, why in one sentence). `auto` takes bfloat16 only where it is native.
+def choose_precision(requested: Precision, device: Device) -> tuple[Policy, str]:
+    """(Keras dtype policy, why in one sentence). `auto` takes half precision only where it is native.
 
-    Emulated bfloat16 is about three times slower than float32 (oneDNN without AVX512_BF16), hence the flags.
+    Emulated bfloat16 is about three times slower than float32 (oneDNN without AVX512_BF16), hence the flags, and
+    float16 has no fast code on any CPU.
     """
     if requested != "auto":
         return requested, "the recipe asks for it"
     if device.kind == "gpu":
-        found = device.compute_capability
-        if found is not None and found >= COMPUTE_CAPABILITY_BFLOAT16:
-            return "mixed_bfloat16", f"compute capability {found[0]}.{found[1]} has bfloat16 tensor cores"
-        shown = f"{found[0]}.{found[1]}" if found else "unknown"
-        return "float32", f"compute capability {shown} is below 8.0, which brought bfloat16"
+        return _of_gpu(device.compute_capability)
     for flag in CPU_FLAGS_BFLOAT16:
         if flag in device.cpu_flags:
             return "mixed_bfloat16", f"the CPU has {flag}"
     return "float32", f"the CPU has none of {', '.join(CPU_FLAGS_BFLOAT16)}"
+
+
+def _of_gpu(found: tuple[int, int] | None) -> tuple[Policy, str]:
+    if found is None:
+        return "float32", "the GPU's compute capability is unknown"
+    shown = f"compute capability {found[0]}.{found[1]}"
+    if found >= COMPUTE_CAPABILITY_BFLOAT16:
+        return "mixed_bfloat16", f"{shown} has bfloat16 tensor cores"
+    if found >= COMPUTE_CAPABILITY_FLOAT16:
+        return "mixed_float16", f"{shown} has float16 tensor cores, and none for bfloat16"
+    return "float32", f"{shown} is below 7.0, which brought tensor cores"
+
+
+def compute_dtype(policy: Policy) -> str:
+    """The dtype of convolutions under a policy; everything else is float32 under all of them."""
+    return policy.removeprefix("mixed_")
 
 
 def probe_device(cpuinfo: Path = Path("/proc/cpuinfo")) -> Device:

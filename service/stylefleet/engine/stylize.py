@@ -1,31 +1,35 @@
 """The algorithm: coarse to fine, one optimization per scale, all pictures of a batch at once.
 
 content in the style's colours
-for each scale:  content and style at this size  ->  start from the scale before  ->  L-BFGS  ->  iterates
+for each scale:       content and style at this size  ->  start from the scale before  ->  optimizer  ->  iterates
+for each refinement:  a crop at a higher resolution   ->  the same                     ->  blended back
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 
-from stylefleet import pictures
-from stylefleet.engine import optimizers
+from stylefleet.engine import checkpoint as checkpoints
+from stylefleet.engine import descent as descents
+from stylefleet.engine import stages
 from stylefleet.engine._tensorflow import tf
-from stylefleet.engine.colors import match_colors
+from stylefleet.engine.batch import Batch, check
+from stylefleet.engine.checkpoint import Checkpoint, CheckpointCorrupt, Place, Position
+from stylefleet.engine.descent import Descent, Stepper
 from stylefleet.engine.engine import Engine
-from stylefleet.engine.objective import CONTENT_LAYER, STYLE_LAYERS, Terms, term_weights
-from stylefleet.engine.targets import PIXELS_LAYER, StyleTarget
+from stylefleet.engine.evaluation import Problem, compose
+from stylefleet.engine.members import Members, rows_of_problem
+from stylefleet.engine.precision import compute_dtype
+from stylefleet.engine.stages import Canvas, Stage
+from stylefleet.engine.targets import Looks
 from stylefleet.recipe import Recipe
 
-NOISE = 8.0
-"""Standard deviation of the noise on the start, in 0..255. A flat sky has no gradient that tells strokes apart; with
-a little noise it has."""
-DETAIL = 0.8
-"""Share of the content's new detail that a scale starts with."""
 ITERATE_PIXELS = 2**20
 """About one iterate per so many pixels of work, at most every ITERATE_ITERATIONS: often enough to stop or report,
 rarely enough that a small picture stays inside the graph."""
@@ -37,98 +41,242 @@ class Iterate:
     """The pictures after some optimizer iterations."""
 
     scale_px: int
-    """Longer edge at this scale."""
+    """Longer edge of the whole picture at this stage's resolution."""
     iteration: int
-    """Iterations done, over all scales."""
+    """Where in the recipe the batch stands: iterations over all stages."""
     iterations_total: int
     """Iterations of the whole recipe."""
+    iterations: np.ndarray
+    """Steps that each picture took, int32 [B]; fewer than `iteration` where stages ended early."""
+    finished: np.ndarray
+    """bool [B]: this picture will not change any more."""
     losses: np.ndarray
     """Weighted loss of each picture, float32 [B]; not finite if a picture cannot be optimized."""
     terms: dict[str, np.ndarray]
     """The relative terms `style`, `content` and `tv` of each picture, unweighted, float32 [B]."""
     raw: tf.Tensor
-    """The pictures as the optimizer holds them: float32 [B, H, W, 3], not clipped."""
+    """The pictures as they are optimized at this stage: float32 [B, h, w, 3], not clipped."""
+    _result: Callable[[np.ndarray], np.ndarray] = field(repr=False)
+    _checkpoint: Callable[[int], Checkpoint] = field(repr=False)
+
+    @cached_property
+    def values(self) -> np.ndarray:
+        """The results so far, float32 [B, H, W, 3] within 0..255; made when first asked for."""
+        return self._result(self.raw.numpy())
 
     @cached_property
     def pixels(self) -> np.ndarray:
-        """uint8 [B, H, W, 3], clipped and rounded; made when first asked for."""
-        return np.rint(np.clip(self.raw.numpy(), 0.0, 255.0)).astype(np.uint8)
+        """`values`, rounded: uint8 [B, H, W, 3]."""
+        return np.rint(self.values).astype(np.uint8)
+
+    def checkpoint(self, index: int) -> bytes:
+        """The state of one picture, to go on from with `stylize(..., resume=...)`."""
+        return checkpoints.to_bytes(self._checkpoint(index))
 
 
 def stylize(
-    engine: Engine, contents: np.ndarray, targets: tuple[StyleTarget, ...], recipe: Recipe
+    engine: Engine, batch: Batch, looks: Looks, recipe: Recipe, *, resume: Sequence[bytes] | None = None
 ) -> Iterator[Iterate]:
-    """Iterates of the pictures uint8 [B, H, W, 3], which have the result's size; `targets` has one per scale.
+    """Iterates of a batch; `looks` has, for each scale and then each refinement, one style target for each region.
 
-    The last iterate is the result. The caller may stop at any; nothing else is held.
+    The last iterate is the result. The caller may stop at any; nothing else is held. `resume` goes on from checkpoints,
+    one for each picture, all at the same position; in float32 on one thread count the bytes of the result are those of
+    a run that was never interrupted. Raises ValueError for what does not fit together, CheckpointCorrupt for a
+    checkpoint that is damaged or of another recipe.
     """
-    _check(engine, contents, targets, recipe)
-    height, width = contents.shape[1:3]
-    colors = targets[-1].layers[PIXELS_LAYER]
-    contents = np.stack([match_colors(content, mean=colors.mean, gram=colors.gram) for content in contents])
-    weights = term_weights(recipe)
-    weights_tensors = Terms(*(tf.constant(w, tf.float32) for w in (weights.style, weights.content, weights.tv)))
-    iterations_total = sum(scale.iterations for scale in recipe.scales)
-    iteration = 0
-    x = content_before = None
-    for scale, target in zip(recipe.scales, targets, strict=True):
-        factor = scale.size_px / recipe.size_px
-        size = max(1, round(width * factor)), max(1, round(height * factor))
-        content = tf.constant(np.stack([pictures.resize(c, *size) for c in contents]), tf.float32)
-        x = _first_start(content, recipe.seed) if x is None else _next_start(x, content_before, content)
-        features = engine.activations(content)[CONTENT_LAYER]
-        grams = tuple(tf.constant(target.layers[name].gram) for name in STYLE_LAYERS)
-        state = optimizers.init(x)
-        terms = Terms(*(tf.fill([len(contents)], float("inf")) for _ in Terms._fields))
-        chunk = min(ITERATE_ITERATIONS, max(1, ITERATE_PIXELS // (len(contents) * size[0] * size[1])))
-        for begin in range(0, scale.iterations, chunk):
-            count = min(chunk, scale.iterations - begin)
-            state, terms = engine.advance(state, terms, features, grams, weights_tensors, tf.constant(count))
-            iteration += count
-            yield Iterate(
-                scale_px=scale.size_px,
-                iteration=iteration,
-                iterations_total=iterations_total,
-                losses=state.loss.numpy(),
-                terms={name: term.numpy() for name, term in terms._asdict().items()},
-                raw=state.x,
-            )
-        x, content_before = state.x, content
+    check(engine, batch, looks, recipe)
+    return _Run(engine, batch, looks, recipe).iterates(
+        _read(resume, _owner(engine, batch, recipe), len(batch.contents))
+    )
 
 
-def run(engine: Engine, contents: np.ndarray, targets: tuple[StyleTarget, ...], recipe: Recipe) -> Iterate:
+def run(engine: Engine, batch: Batch, looks: Looks, recipe: Recipe) -> Iterate:
     """The last iterate of `stylize`."""
     last = None
-    for last in stylize(engine, contents, targets, recipe):  # noqa: B007 - the last one is what is wanted
+    for last in stylize(engine, batch, looks, recipe):  # noqa: B007 - the last one is what is wanted
         pass
     assert last is not None
     return last
 
 
-def _first_start(content: tf.Tensor, seed: int) -> tf.Tensor:
-    """The content with noise. One noise for all pictures, so that a picture's result does not depend on its batch."""
-    noise = np.random.default_rng(seed).normal(0.0, NOISE, size=(1, *content.shape[1:]))
-    return content + tf.constant(noise, tf.float32)
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Before:
+    """What a scale leaves to the next."""
+
+    stage: Stage
+    descent: Descent
+    pictures: tf.Tensor
+    """float32 [B, h, w, 3]."""
 
 
-def _next_start(x: tf.Tensor, content_before: tf.Tensor, content: tf.Tensor) -> tf.Tensor:
-    """The picture of the scale before, enlarged, with the detail of the content that this scale sees first.
+class _Run:
+    """One batch on its way through the stages."""
 
-    A Laplacian pyramid's step (Burt and Adelson 1983). Without it the fine edges of the content have to be found
-    again by the optimizer, and the few iterations at the full size end in a blur.
-    """
-    size = content.shape[1:3]
-    detail = content - tf.image.resize(content_before, size, "bicubic")
-    return tf.image.resize(x, size, "bicubic") + DETAIL * detail
+    def __init__(self, engine: Engine, batch: Batch, looks: Looks, recipe: Recipe) -> None:
+        self._engine, self._looks, self._recipe = engine, looks, recipe
+        self._canvas: Canvas = stages.prepare(batch, looks, recipe)
+        self._owner = _owner(engine, batch, recipe)
+        self._steps = np.zeros(len(batch.contents), np.int32)
+        """Of each picture, in the stages before the present one."""
+        self._painted: np.ndarray | None = None
+        """Optimized pictures after all scales, float32 [B, H, W, 3]; what refinements work on."""
+
+    def iterates(self, resumed: list[Checkpoint] | None) -> Iterator[Iterate]:
+        recipe, scales = self._recipe, len(self._recipe.scales)
+        first = resumed[0].place.position.stage if resumed else 0
+        if resumed and first >= scales:
+            self._painted = np.stack([c.painted for c in resumed if c.painted is not None])
+        before: _Before | None = None
+        for index in range(first, len(recipe.stage_iterations)):
+            stage = self._stage(index)
+            problem = stages.problem_of(self._engine, recipe, stage, self._looks[index])
+            stepper = self._stepper(stage)
+            if resumed and index == first:
+                members = self._restored(stepper.first(tf.zeros(stage.contents.shape)), resumed)
+                begin = resumed[0].place.position.iteration
+            else:
+                members, begin = self._members(self._first(stage, stepper, before)), 0
+            before = None  # of a large picture it is a gigabyte
+            yield from self._advance(index, stage, stepper, members, problem, begin)
+            descent = members.whole()
+            self._steps += members.steps
+            pictures = compose(descent.result, problem.kept)
+            before = _Before(stage=stage, descent=descent, pictures=pictures)
+            if stage.refinement is not None:
+                assert self._painted is not None
+                self._painted = stages.blended_back(self._canvas, self._painted, pictures.numpy(), stage.refinement)
+            elif index == scales - 1:
+                self._painted = pictures.numpy()
+
+    def _stepper(self, stage: Stage) -> Stepper:
+        return descents.stepper_for(
+            self._recipe,
+            compute_dtype=compute_dtype(self._engine.precision),
+            pixels=int(np.prod(stage.contents.shape[:3])),
+        )
+
+    def _stage(self, index: int) -> Stage:
+        scales = len(self._recipe.scales)
+        if index < scales:
+            return stages.scale_stage(self._canvas, index)
+        assert self._painted is not None
+        return stages.refinement_stage(self._canvas, index - scales, self._painted)
+
+    def _first(self, stage: Stage, stepper: Stepper, before: _Before | None) -> Descent:
+        """Before the first step of a stage."""
+        if stage.refinement is not None:
+            return stepper.first(tf.constant(stage.beneath, tf.float32))
+        if before is None:
+            return stepper.first(stages.first_start(self._canvas, stage))
+        # From the pictures, not from the optimizer's variable: what that is where nothing may be painted, nobody sees.
+        return stepper.enlarged(before.descent, stages.next_start(before.pictures, before.stage, stage))
+
+    def _members(self, descent: Descent) -> Members:
+        return Members(descent, plateau=self._recipe.plateau, fixed_shapes=self._engine.programs.xla)
+
+    def _restored(self, like: Descent, resumed: list[Checkpoint]) -> Members:
+        """The members as they were when the checkpoints were taken."""
+        flat = tf.nest.flatten(like)
+        stacked = [np.stack(arrays) for arrays in zip(*(c.arrays for c in resumed), strict=True)]
+        if [a.shape for a in stacked] != [tuple(t.shape) for t in flat]:
+            raise CheckpointCorrupt("A checkpoint is of pictures of another size.")
+        members = self._members(tf.nest.pack_sequence_as(like, [tf.constant(array) for array in stacked]))
+        places = [c.place for c in resumed]
+        members.checked_loss = np.array([p.checked_loss for p in places])
+        # Batches of another size look for plateaus at other steps; pictures of several go on with the latest of these.
+        members.steps_since_check = min(p.steps_since_check for p in places)
+        self._steps = np.array([p.steps for p in places], np.int32)
+        for row, place in enumerate(places):
+            if place.done:
+                members.put_aside(row)
+        members.shrink()
+        return members
+
+    def _advance(
+        self, index: int, stage: Stage, stepper: Stepper, members: Members, problem: Problem, begin: int
+    ) -> Iterator[Iterate]:
+        count = len(stage.contents)
+        done_before = sum(self._recipe.stage_iterations[:index])
+        part = rows_of_problem(problem, members.rows, count)
+        iteration = begin
+        while iteration < stage.iterations and not members.done.all():
+            pixels = len(members.rows) * stage.contents.shape[1] * stage.contents.shape[2]
+            steps = min(ITERATE_ITERATIONS, max(1, ITERATE_PIXELS // pixels), stage.iterations - iteration)
+            iteration += steps
+            if members.advanced(self._steps_of(stage, stepper, members.descent, part, steps), steps):
+                part = rows_of_problem(problem, members.rows, count)
+            yield self._iterate(index, stage, members, problem, iteration, done_before + iteration)
+
+    def _steps_of(self, stage: Stage, stepper: Stepper, descent: Descent, problem: Problem, steps: int) -> Descent:
+        programs = self._engine.programs
+        if not stage.tiled:
+            return programs.advance(stepper, descent, problem, steps)
+        for _ in range(steps):
+            found = self._engine.tiler.evaluate(stepper.trial(descent), problem, descent.scale.scale)
+            descent = programs.step(stepper, descent, *found)
+        return descent
+
+    def _iterate(
+        self, index: int, stage: Stage, members: Members, problem: Problem, iteration: int, iteration_overall: int
+    ) -> Iterate:
+        whole = members.whole()
+        canvas, painted = self._canvas, self._painted
+        last = index == len(self._recipe.stage_iterations) - 1
+        steps = self._steps + members.steps
+        place = Position(stage=index, iteration=iteration)
+        checked, since, done = members.checked_loss.copy(), members.steps_since_check, members.done.copy()
+
+        def result(raw: np.ndarray) -> np.ndarray:
+            if stage.refinement is not None:
+                assert painted is not None
+                return canvas.result(stages.blended_back(canvas, painted, raw, stage.refinement))
+            width, height = canvas.size
+            if raw.shape[1:3] != (height, width):
+                raw = tf.image.resize(raw, (height, width), "bicubic").numpy()
+            return canvas.result(raw)
+
+        def checkpoint(picture: int) -> Checkpoint:
+            return Checkpoint(
+                owner=self._owner,
+                place=Place(
+                    position=place,
+                    steps=int(steps[picture]),
+                    checked_loss=float(checked[picture]),
+                    steps_since_check=since,
+                    done=bool(done[picture]),
+                ),
+                arrays=tuple(tensor[picture].numpy() for tensor in tf.nest.flatten(whole)),
+                painted=None if painted is None else painted[picture],
+            )
+
+        return Iterate(
+            scale_px=stage.size_px,
+            iteration=iteration_overall,
+            iterations_total=self._recipe.iterations_total,
+            iterations=steps,
+            finished=done | (iteration == stage.iterations) if last else np.zeros(len(done), bool),
+            losses=whole.state.loss.numpy(),
+            terms={name: term.numpy() for name, term in whole.terms._asdict().items()},
+            raw=compose(whole.result, problem.kept),
+            _result=result,
+            _checkpoint=checkpoint,
+        )
 
 
-def _check(engine: Engine, contents: np.ndarray, targets: tuple[StyleTarget, ...], recipe: Recipe) -> None:
-    if contents.dtype != np.uint8 or contents.ndim != 4 or contents.shape[3] != 3:
-        raise ValueError(f"Contents are uint8 [B, H, W, 3], found {contents.dtype} {contents.shape}.")
-    if max(contents.shape[1:3]) != recipe.size_px:
-        raise ValueError(f"Contents have the result's size {recipe.size_px}, found {contents.shape[1:3]}.")
-    sizes = [target.size_px for target in targets]
-    if sizes != [scale.size_px for scale in recipe.scales]:
-        raise ValueError(f"One style target per scale is needed, {[s.size_px for s in recipe.scales]}; found {sizes}.")
-    if any(target.weights_sha256 != engine.weights_sha256 for target in targets):
-        raise ValueError("A style target was made by another backbone than the engine's.")
+def _owner(engine: Engine, batch: Batch, recipe: Recipe) -> str:
+    """What a checkpoint's numbers depend on beside the picture, its masks and its style, which the task names."""
+    facts = [recipe.digest, engine.weights_sha256, engine.precision, batch.contents.shape[1:]]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def _read(resume: Sequence[bytes] | None, owner: str, count: int) -> list[Checkpoint] | None:
+    if resume is None:
+        return None
+    found = [checkpoints.from_bytes(data) for data in resume]
+    if len(found) != count:
+        raise ValueError(f"One checkpoint for each picture is needed, {count}; found {len(found)}.")
+    if any(c.owner != owner for c in found):
+        raise CheckpointCorrupt("A checkpoint is of another recipe, backbone, precision or picture size.")
+    if len({c.place.position for c in found}) != 1:
+        raise ValueError("Pictures are resumed together only from checkpoints at one position.")
+    return found

@@ -1,0 +1,90 @@
+"""Loading for a shard: the engine, and what every region is to look like at every stage."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from stylefleet import engine as engines
+from stylefleet import pictures, style_cache
+from stylefleet.errors import ImageInvalid, NotFound, PreconditionFailed, StylefleetError, WeightsInvalid
+from stylefleet.plan import Plan, StyleShare, regions
+from stylefleet.receipt import EngineFacts
+from stylefleet.settings import WorkerSettings
+from stylefleet.store import Store
+
+LooksOf = Callable[[np.ndarray], engines.Looks]
+"""The looks for contents uint8 [B, H, W, 3]."""
+
+
+class LoadFailed(Exception):
+    """The styles or the weights cannot be used, so no picture can be done; `reason` is a short word for receipts."""
+
+    def __init__(self, reason: str, error: StylefleetError) -> None:
+        self.reason = reason
+        super().__init__(str(error))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Loaded:
+    """What all pictures of a shard share."""
+
+    engine: engines.Engine
+    facts: EngineFacts
+    looks_of: LooksOf
+    style_seconds: float
+    """That the styles took."""
+
+
+def load(store: Store, settings: WorkerSettings, plan: Plan) -> Loaded:
+    """Raises LoadFailed, and TransientError where the store does not answer."""
+    try:
+        groups = [[(_style(store, s), s.weight) for s in group] for group in regions(plan.styles).values()]
+        # The settings name the VGG19 file; the other backbone brings its own.
+        named = plan.recipe.backbone == "vgg19-imagenet"
+        engine = engines.load_engine(
+            plan.recipe,
+            weights_path=settings.weights_path if named else None,
+            weights_sha256=settings.weights_sha256 if named else None,
+        )
+        started = time.monotonic()
+        looks_of = _looks_of(store, settings.store.bucket, engine, groups, plan)
+    except WeightsInvalid as error:
+        raise LoadFailed("weights_invalid", error) from error
+    except (NotFound, PreconditionFailed, ImageInvalid) as error:
+        raise LoadFailed("style_invalid", error) from error
+    facts = EngineFacts(
+        backbone=engine.backbone,
+        weights_sha256=engine.weights_sha256,
+        precision=engine.precision,
+        precision_reason=engine.precision_reason,
+        device=engine.device,
+    )
+    return Loaded(engine=engine, facts=facts, looks_of=looks_of, style_seconds=time.monotonic() - started)
+
+
+def _style(store: Store, style: StyleShare) -> bytes:
+    try:
+        return store.get(style.image, if_match=style.etag).data
+    except PreconditionFailed as error:
+        raise PreconditionFailed(f"{style.image}: the style was replaced after the run was planned") from error
+
+
+def _looks_of(
+    store: Store, bucket: str, engine: engines.Engine, groups: Sequence[Sequence[style_cache.Weighted]], plan: Plan
+) -> LooksOf:
+    """The same looks for all contents, or those that are made for the contents of each batch. Raises ImageInvalid."""
+    recipe = plan.recipe
+    if recipe.colors == "style":
+        looks = style_cache.looks(store, bucket, engine, groups, recipe)
+        return lambda _contents: looks
+    decoded = [[(pictures.decode(data), weight) for data, weight in group] for group in groups]
+    for pixels, _ in itertools.chain.from_iterable(decoded):
+        # A style that no stage can look at is told now: later it would seem to be the fault of one batch.
+        for size_px in recipe.style_sizes_px:
+            pictures.result_size(pixels.shape[1], pixels.shape[0], size_px)
+    return lambda contents: engines.looks_for(engine, decoded, recipe, contents)

@@ -1,0 +1,361 @@
+"""A worker that is ended in the middle, and the attempt after it. The engine is a script that paints nothing: what it
+does at which step, and what happens meanwhile, is the test's."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stylefleet import engine as engines
+from stylefleet import pictures, receipt, worker
+from stylefleet.errors import StoreUnavailable
+from stylefleet.looks import Loaded
+from stylefleet.naming import Ref, checkpoint_key, receipts_prefix
+from stylefleet.plan import Task
+from stylefleet.receipt import Receipt
+from stylefleet.settings import WorkerSettings
+from stylefleet.store_memory import MemoryStore
+from stylefleet.worker import Stopped, Worker
+from tests.builders import FACTS, NOW, make_plan, make_task
+from tests.engine.test_worker import SETTINGS
+from tests.fake_cluster import HookedStore
+
+STEPS = 6
+
+
+class Killed(BaseException):
+    """No handler of the worker's sees this, as none sees a SIGKILL."""
+
+
+@dataclass(frozen=True)
+class ScriptedIterate:
+    pixels: np.ndarray
+    losses: np.ndarray
+    iterations: np.ndarray
+    finished: np.ndarray
+    raw: np.ndarray
+    step: int
+
+    def checkpoint(self, index: int) -> bytes:
+        return checkpoint_bytes(int(self.pixels[index, 0, 0, 0]), self.step)
+
+
+def checkpoint_bytes(shade: int, step: int) -> bytes:
+    return json.dumps([shade, step]).encode()
+
+
+def position(data: bytes) -> tuple[int, int]:
+    try:
+        return 0, json.loads(data)[1]
+    except ValueError as error:
+        raise engines.CheckpointCorrupt("no checkpoint") from error
+
+
+@dataclass
+class World:
+    """A bucket with gray pictures, known by their shade, and the attempts at their shard."""
+
+    memory: MemoryStore = field(default_factory=lambda: MemoryStore("service", "shop"))
+    store: HookedStore = field(init=False)
+    now: datetime = NOW
+    stop: threading.Event = field(default_factory=threading.Event)
+    tasks: dict[int, Task] = field(default_factory=dict)
+    """By shade."""
+    finishes: dict[int, int] = field(default_factory=dict)
+    """Shade -> step at which that picture is finished; STEPS where it is not here."""
+    at_step: Callable[[int], None] = lambda _step: None
+    begun: list[tuple[list[int], int]] = field(default_factory=list)
+    """Shades and first step of every batch that the engine was given."""
+    stage_at: Callable[[int], tuple[int, int]] = lambda _step: (16, 32)
+    """Height and width at which a step works."""
+    unfit: bool = False
+    """Whether the engine takes every checkpoint for one of another recipe."""
+
+    def __post_init__(self) -> None:
+        self.store = HookedStore(self.memory)
+
+    def picture(self, *shades: int, size: tuple[int, int] = (16, 32)) -> None:
+        for shade in shades:
+            data = pictures.encode(np.full((*size, 3), shade, np.uint8), format="png", quality=90)
+            etag = self.memory.put(Ref("shop", f"catalog/{shade}.png"), data)
+            self.tasks[shade] = replace(make_task(f"catalog/{shade}.png"), content_etag=etag)
+
+    def stylize(
+        self, _engine: object, batch: Any, _looks: object, _recipe: object, *, resume: Sequence[bytes] | None = None
+    ) -> Iterator[ScriptedIterate]:
+        shades = [int(content[0, 0, 0]) for content in batch.contents]
+        if resume and self.unfit:
+            raise engines.CheckpointCorrupt("of another recipe")
+        if resume:
+            assert [json.loads(data)[0] for data in resume] == shades
+        (first,) = {position(data)[1] for data in resume} if resume else {0}
+        self.begun.append((shades, first))
+        ends = np.array([self.finishes.get(shade, STEPS) for shade in shades])
+        for step in range(first + 1, int(ends.max()) + 1):
+            yield ScriptedIterate(
+                pixels=batch.contents.copy(),
+                losses=np.ones(len(shades)),
+                iterations=np.minimum(ends, step) * 10 + np.array(shades),  # each picture's own
+                finished=ends <= step,
+                raw=np.broadcast_to(np.float32(0), (len(shades), *self.stage_at(step), 3)),
+                step=step,
+            )
+            self.at_step(step)
+
+    def run(self, attempt: str = "attempt-1") -> None:
+        settings: WorkerSettings = replace(SETTINGS, attempt=attempt)
+        plan = make_plan(shards=(len(self.tasks),), image_format="png")
+        plan = replace(plan, recipe=replace(plan.recipe, scales=(replace(plan.recipe.scales[0], size_px=32),)))
+        Worker(
+            store=self.store,
+            settings=settings,
+            plan=plan,
+            tasks=list(self.tasks.values()),
+            clock=lambda: self.now,
+            stop=self.stop,
+        ).run()
+
+    def receipts(self) -> dict[int, Receipt]:
+        """By shade; fails where a task has two."""
+        prefix = Ref("service", receipts_prefix("spring", "0123456789abcdef"))
+        found = [r for o in self.memory.list(prefix) for r in receipt.from_lines(self.memory.get(o.ref).data)]
+        assert len({r.task_id for r in found}) == len(found)
+        return {int(r.content.removeprefix("s3://shop/catalog/").removesuffix(".png")): r for r in found}
+
+    def checkpoints(self) -> dict[int, int]:
+        """Step by shade."""
+        found = [self.memory.get(o.ref).data for o in self.memory.list(Ref("service", "checkpoints/"))]
+        return {json.loads(data)[0]: json.loads(data)[1] for data in found}
+
+    def put_checkpoint(self, shade: int, step: int, data: bytes | None = None) -> None:
+        ref = Ref("service", checkpoint_key(self.tasks[shade].task_id))
+        self.memory.put(ref, checkpoint_bytes(shade, step) if data is None else data)
+
+    def stop_at(self, at: int) -> None:
+        self.at_step = lambda step: self.stop.set() if step == at else None
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    world = World()
+    loaded = Loaded(engine=None, facts=FACTS, looks_of=lambda _contents: (), style_seconds=0.5)  # type: ignore[arg-type]
+    monkeypatch.setattr(worker, "load", lambda *_: loaded)
+    monkeypatch.setattr(engines, "stylize", world.stylize)
+    monkeypatch.setattr(engines, "checkpoint_position", position)
+    return world
+
+
+def test_a_batch_that_is_done_in_time_leaves_nothing_behind_and_asks_for_no_deletion(world: World) -> None:
+    world.picture(10, 20)
+    deleted: list[object] = []
+    world.store.before = lambda method, ref: deleted.append(ref) if method == "delete" else None
+    world.run()
+    assert world.begun == [([10, 20], 0)]
+    assert {shade: r.outcome for shade, r in world.receipts().items()} == {10: "done", 20: "done"}
+    assert [key for key in world.store.puts if key.startswith("checkpoints/")] == []
+    assert deleted == []
+
+
+def test_a_checkpoint_is_written_whenever_two_minutes_have_passed(world: World) -> None:
+    world.picture(10, 20)
+    seen: list[tuple[int, dict[int, int]]] = []
+
+    def at_step(step: int) -> None:
+        seen.append((step, world.checkpoints()))
+        world.now += timedelta(seconds=60)
+
+    world.at_step = at_step
+    world.run()
+    # The engine goes on, and the clock with it, after the worker has looked at an iterate.
+    two, four = {10: 3, 20: 3}, {10: 5, 20: 5}
+    assert seen == [(1, {}), (2, {}), (3, two), (4, two), (5, four), (6, four)][: len(seen)]
+    assert len(seen) >= STEPS - 1
+    assert world.checkpoints() == {}, "deleted when the receipts are there"
+
+
+def test_the_checkpoint_is_deleted_after_the_receipt_is_written(world: World) -> None:
+    world.picture(10)
+    world.put_checkpoint(10, 2)
+    order: list[str] = []
+    world.store.before = lambda method, ref: order.append(f"{method} {ref.key.split('/')[0]}")  # type: ignore[attr-defined]
+    world.run()
+    changes = [entry for entry in order if not entry.startswith(("get", "list"))]
+    assert changes == ["put restyled", "put runs", "delete checkpoints"]
+
+
+def test_a_worker_that_is_told_to_end_keeps_its_place_and_the_next_attempt_goes_on_from_there(world: World) -> None:
+    world.picture(10, 20)
+    world.stop_at(2)
+    with pytest.raises(Stopped):
+        world.run()
+    assert world.receipts() == {}
+    assert world.checkpoints() == {10: 3, 20: 3}
+    world.stop.clear()
+    world.at_step = lambda _step: None
+    world.run("attempt-2")
+    assert world.begun == [([10, 20], 0), ([10, 20], 3)]
+    assert {shade: (r.attempt, r.iterations) for shade, r in world.receipts().items()} == {
+        10: ("attempt-2", STEPS * 10 + 10),
+        20: ("attempt-2", STEPS * 10 + 20),
+    }
+    assert world.checkpoints() == {}
+
+
+def test_a_worker_that_is_killed_loses_the_steps_since_the_last_checkpoint(world: World) -> None:
+    world.picture(10)
+
+    def at_step(step: int) -> None:
+        if step == 4:
+            raise Killed
+        world.now += timedelta(seconds=130)
+
+    world.at_step = at_step
+    with pytest.raises(Killed):
+        world.run()
+    assert world.receipts() == {}
+    world.at_step = lambda _step: None
+    world.run("attempt-2")
+    assert world.begun == [([10], 0), ([10], 4)]
+    assert world.receipts()[10].attempt == "attempt-2"
+
+
+def test_a_stage_whose_checkpoint_would_not_fit_into_memory_has_none_and_the_place_before_it_stays(
+    world: World,
+) -> None:
+    world.picture(10)
+    world.stage_at = lambda step: (1000, 1500) if step < 4 else (2000, 3000)
+
+    def at_step(step: int) -> None:
+        world.now += timedelta(seconds=130)
+        if step == 4:
+            world.stop.set()
+
+    world.at_step = at_step
+    with pytest.raises(Stopped):
+        world.run()
+    assert world.checkpoints() == {10: 3}
+
+
+def test_the_place_before_a_stage_without_checkpoints_is_saved_whatever_the_time(world: World) -> None:
+    """On a fast machine the smaller stages are over long before a checkpoint would be due."""
+    world.picture(10)
+    world.stage_at = lambda step: (1000, 1500) if step < 4 else (2000, 3000)
+    world.at_step = lambda step: world.stop.set() if step == 4 else None
+    with pytest.raises(Stopped):
+        world.run()
+    assert world.checkpoints() == {10: 3}
+
+
+def test_a_worker_that_was_told_to_end_before_a_batch_begins_none(world: World) -> None:
+    world.picture(10)
+    world.stop.set()
+    with pytest.raises(Stopped):
+        world.run()
+    assert (world.begun, world.receipts(), world.checkpoints()) == ([], {}, {})
+
+
+def test_only_pictures_at_one_position_go_on_together(world: World) -> None:
+    world.picture(10, 20, 30, 40, 50)
+    for shade, step in ((10, 2), (20, 4), (40, 2)):
+        world.put_checkpoint(shade, step)
+    world.run()
+    assert sorted(world.begun) == [([10, 40], 2), ([20], 4), ([30, 50], 0)]
+    assert set(world.receipts()) == {10, 20, 30, 40, 50}
+
+
+@pytest.mark.parametrize("data", [b"", b"damaged"])
+def test_a_picture_with_a_damaged_checkpoint_starts_anew(world: World, data: bytes) -> None:
+    world.picture(10, 20)
+    world.put_checkpoint(10, 0, data)
+    world.run()
+    assert world.begun == [([10, 20], 0)]
+    assert {r.outcome for r in world.receipts().values()} == {"done"}
+    assert list(world.memory.list(Ref("service", "checkpoints/"))) == []
+
+
+def test_pictures_with_checkpoints_that_the_engine_cannot_use_start_anew(world: World) -> None:
+    world.picture(10, 20)
+    world.put_checkpoint(10, 3)
+    world.put_checkpoint(20, 3)
+    world.unfit = True
+    world.run()
+    assert world.begun == [([10, 20], 0)]
+    assert {shade: r.outcome for shade, r in world.receipts().items()} == {10: "done", 20: "done"}
+
+
+def test_only_the_shards_own_tasks_without_receipt_are_asked_for_a_checkpoint(world: World) -> None:
+    world.picture(10)
+    world.run()
+    world.picture(20)
+    world.put_checkpoint(20, 3)
+    asked: list[tuple[str, str]] = []
+    world.store.before = lambda method, ref: asked.append((method, ref.key))  # type: ignore[attr-defined]
+    world.run("attempt-2")
+    of_checkpoints = {entry for entry in asked if entry[1].startswith("checkpoints/")}
+    key = checkpoint_key(world.tasks[20].task_id)
+    assert of_checkpoints == {("get", key), ("delete", key)}
+
+
+def test_a_store_that_takes_no_checkpoint_costs_no_picture(world: World) -> None:
+    world.picture(10)
+
+    def full(method: str, ref: object) -> None:
+        if method == "put" and str(ref).startswith("s3://service/checkpoints/"):
+            raise StoreUnavailable("no room")
+
+    world.store.before = full
+    world.at_step = lambda _step: setattr(world, "now", world.now + timedelta(seconds=200))
+    world.run()
+    assert world.receipts()[10].outcome == "done"
+
+
+def test_a_picture_that_is_finished_is_stored_while_the_others_go_on(world: World) -> None:
+    world.picture(10, 20)
+    world.finishes = {10: 2}
+    stored_at: list[int] = []
+
+    def at_step(step: int) -> None:
+        if step == 3:
+            deadline = time.monotonic() + 30
+            while not stored_at and time.monotonic() < deadline:
+                if any(o.ref.key.endswith("/10.png") for o in world.memory.list(Ref("shop", "restyled/"))):
+                    stored_at.append(step)
+
+    world.at_step = at_step
+    world.run()
+    assert stored_at == [3]
+    receipts = world.receipts()
+    assert {shade: (r.iterations, r.batch) for shade, r in receipts.items()} == {10: (30, 2), 20: (STEPS * 10 + 20, 2)}
+    assert receipts[10].stage_seconds["optimize"] < receipts[20].stage_seconds["optimize"]
+
+
+def test_what_was_finished_before_the_worker_was_told_to_end_has_its_receipt(world: World) -> None:
+    world.picture(10, 20)
+    world.finishes = {10: 2}
+    world.stop_at(3)
+    with pytest.raises(Stopped):
+        world.run()
+    assert set(world.receipts()) == {10}
+    assert world.checkpoints() == {20: 4}
+    assert checkpoint_key(world.tasks[10].task_id) not in world.store.puts
+    world.stop.clear()
+    world.at_step = lambda _step: None
+    world.run("attempt-2")
+    assert world.begun == [([10, 20], 0), ([20], 4)]
+    assert {shade: r.attempt for shade, r in world.receipts().items()} == {10: "attempt-1", 20: "attempt-2"}
+
+
+def test_a_worker_that_is_told_to_end_when_all_is_finished_ends_well(world: World) -> None:
+    world.picture(10)
+    world.stop_at(STEPS - 1)
+    world.run()
+    assert world.receipts()[10].outcome == "done"
+    assert world.checkpoints() == {}
