@@ -1,22 +1,20 @@
 """The state of one picture in mid-run as bytes: from it a resumed run gives the bytes of an uninterrupted one.
 
-Checked like a style target: a line that names the format, the SHA-256 of the rest, a NumPy archive.
+Checked like a style target; see sealed.py.
 """
 
 from __future__ import annotations
 
-import hashlib
-import io
 import json
 from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from stylefleet.engine.sealed import opened, seal
 from stylefleet.errors import PermanentError
 from stylefleet.recipe import ENGINE_VERSION
 
 _MAGIC = b"stylefleet checkpoint 1\n"
-_CHECKSUM_BYTES = hashlib.sha256().digest_size
 
 
 class CheckpointCorrupt(PermanentError):
@@ -66,23 +64,12 @@ def to_bytes(checkpoint: Checkpoint) -> bytes:
     arrays = {f"array{i:03d}": array for i, array in enumerate(checkpoint.arrays)}
     if checkpoint.painted is not None:
         arrays["painted"] = checkpoint.painted
-    buffer = io.BytesIO()
-    np.savez(buffer, header=np.array(header), **arrays)  # type: ignore[arg-type]
-    payload = buffer.getvalue()
-    return _MAGIC + hashlib.sha256(payload).digest() + payload
+    return seal(_MAGIC, header=np.array(header), **arrays)
 
 
 def from_bytes(data: bytes) -> Checkpoint:
     """The inverse of `to_bytes`. Raises CheckpointCorrupt."""
-    if not data.startswith(_MAGIC):
-        raise CheckpointCorrupt(f"A checkpoint starts with {_MAGIC!r}, found {data[: len(_MAGIC)]!r}.")
-    checksum, payload = data[len(_MAGIC) : len(_MAGIC) + _CHECKSUM_BYTES], data[len(_MAGIC) + _CHECKSUM_BYTES :]
-    found = hashlib.sha256(payload).digest()
-    if found != checksum:
-        raise CheckpointCorrupt(
-            f"A checkpoint of {len(data):,} bytes has SHA-256 {found.hex()}, but was written with {checksum.hex()}."
-        )
-    with np.load(io.BytesIO(payload), allow_pickle=False) as archive:
+    with opened(data, _MAGIC, noun="checkpoint", corrupt=CheckpointCorrupt) as archive:
         header = json.loads(str(archive["header"]))
         if header.pop("engine") != ENGINE_VERSION:
             raise CheckpointCorrupt("A checkpoint was written by another version of the engine.")

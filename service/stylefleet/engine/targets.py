@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +12,7 @@ from stylefleet import pictures
 from stylefleet.engine._tensorflow import tf
 from stylefleet.engine.colors import color_moments, style_for
 from stylefleet.engine.engine import Engine
+from stylefleet.engine.sealed import opened, seal
 from stylefleet.errors import PermanentError
 from stylefleet.recipe import Recipe
 
@@ -21,7 +20,6 @@ PIXELS_LAYER = "pixels"
 """The picture itself, as a layer of three channels, RGB 0..255."""
 
 _MAGIC = b"stylefleet style target 1\n"
-_CHECKSUM_BYTES = hashlib.sha256().digest_size
 
 
 class StyleTargetCorrupt(PermanentError):
@@ -170,24 +168,12 @@ def _at_size(style: np.ndarray, size_px: int) -> np.ndarray:
 def to_bytes(target: StyleTarget) -> bytes:
     """A line that names the format, the SHA-256 of the rest, and a NumPy archive; equal targets give equal bytes."""
     arrays = {f"{name}.{part}": getattr(layer, part) for name, layer in target.layers.items() for part in _PARTS}
-    buffer = io.BytesIO()
-    np.savez(buffer, size_px=target.size_px, weights_sha256=target.weights_sha256, **arrays)  # type: ignore[arg-type]
-    payload = buffer.getvalue()
-    return _MAGIC + hashlib.sha256(payload).digest() + payload
+    return seal(_MAGIC, size_px=target.size_px, weights_sha256=target.weights_sha256, **arrays)
 
 
 def from_bytes(data: bytes) -> StyleTarget:
     """The inverse of `to_bytes`. Raises StyleTargetCorrupt."""
-    if not data.startswith(_MAGIC):
-        raise StyleTargetCorrupt(f"A style target starts with {_MAGIC!r}, found {data[: len(_MAGIC)]!r}.")
-    checksum = data[len(_MAGIC) : len(_MAGIC) + _CHECKSUM_BYTES]
-    payload = data[len(_MAGIC) + _CHECKSUM_BYTES :]
-    found = hashlib.sha256(payload).digest()
-    if found != checksum:
-        raise StyleTargetCorrupt(
-            f"A style target of {len(data):,} bytes has SHA-256 {found.hex()}, but was written with {checksum.hex()}."
-        )
-    with np.load(io.BytesIO(payload), allow_pickle=False) as arrays:
+    with opened(data, _MAGIC, noun="style target", corrupt=StyleTargetCorrupt) as arrays:
         names = [key.removesuffix(".gram") for key in arrays.files if key.endswith(".gram")]
         return StyleTarget(
             size_px=int(arrays["size_px"]),
