@@ -103,6 +103,9 @@ class Tab:
         self.command("Page.navigate", url=page.as_uri())
         # The DOM of the former page may still answer for a moment: hence the address, too.
         self.wait(f"location.href === {json.dumps(page.as_uri())} && document.readyState === 'complete'")
+        # The rows are laid out after the loading, and the browser sends clicks by what it has painted.
+        self.wait("document.querySelector('.grid').classList.contains('rows')")
+        self.evaluate("new Promise((painted) => requestAnimationFrame(() => requestAnimationFrame(() => painted(1))))")
 
     def evaluate(self, expression: str) -> Any:
         result = self.command("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
@@ -288,7 +291,7 @@ def test_a_click_opens_the_full_size_view_and_arrows_walk_through_it(tab: Tab, p
     tab.open(page)
     shown = "document.querySelector('#view-name').textContent"
     tab.click(tab.at("#p1 .compare", 0.3))
-    assert tab.evaluate("document.querySelector('dialog').open") is True
+    tab.wait("document.querySelector('dialog').open")
     assert tab.evaluate(shown) == NAMES[0]
     assert tab.cut("dialog") == pytest.approx(50), "the click that opens does not move the divider"
     for key, expected in (("ArrowRight", NAMES[1]), ("ArrowLeft", NAMES[0]), ("ArrowLeft", NAMES[-1])):
@@ -317,7 +320,6 @@ def test_enter_on_a_slider_opens_the_full_size_view(tab: Tab, page: Path) -> Non
 @pytest.mark.parametrize("width", [390, 820, 1280])
 def test_the_overview_lays_pictures_in_full_rows_of_equal_height(tab: Tab, page: Path, width: int) -> None:
     tab.open(page, width=width)
-    tab.wait("document.querySelector('.grid').classList.contains('rows')")
     boxes = "[...document.querySelectorAll('.compare')].map((e) => e.getBoundingClientRect().toJSON())"
     grid = tab.evaluate("document.querySelector('.grid').getBoundingClientRect().toJSON()")
     rows: dict[int, list[dict[str, float]]] = {}
