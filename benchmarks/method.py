@@ -16,10 +16,26 @@ from stylefleet.recipe import Precision, Preset
 GOAL = 10
 """How many times sooner than the seed article's loop."""
 
-Ours = tuple[Preset, Precision, tuple[int, ...]]
-"""Preset, precision, and steps at a quarter, half and the full size instead of the preset's, if any."""
-BALANCED: tuple[Ours, ...] = (("balanced", "auto", ()), ("balanced", "float32", ()))
-OTHERS: tuple[Ours, ...] = (("draft", "auto", ()), ("fine", "auto", ()), ("balanced", "auto", (60, 40, 90)))
+
+@dataclass(frozen=True, kw_only=True)
+class Ours:
+    """A way of ours that is compared."""
+
+    preset: Preset
+    precision: Precision = "auto"
+    steps: tuple[int, ...] = ()
+    """At sizes that double up to the full one, instead of the preset's."""
+    label: str = ""
+    """The name of a schedule that is no preset's."""
+
+
+BALANCED = (Ours(preset="balanced"), Ours(preset="balanced", precision="float32"))
+OTHERS = (
+    Ours(preset="draft"),
+    Ours(preset="fine"),
+    Ours(preset="balanced", steps=(60, 40, 90), label="few coarse steps"),
+    Ours(preset="balanced", steps=(130,), label="full size only"),
+)
 
 NOTES = (
     "Objective: the recipe's own (relative Gram, content and total variation terms), of the clipped picture, evaluated "
@@ -30,8 +46,8 @@ NOTES = (
     "a coarser scale only the last one is looked at, so the picture was as good somewhat earlier.",
     "All have the same targets; of the content, that is the photo in the style's colours. The peers start from the "
     "photo, as their descriptions say, ours from the photo in the style's colours, which is a part of the method.",
-    "`few coarse steps` is `balanced` with a schedule of its own, made for this objective and not for the eye: "
-    "60 steps at a quarter of the size, 40 at half, 90 at the full size.",
+    "`few coarse steps` and `full size only` are `balanced` with schedules made for this objective and not for the "
+    "eye: 60 steps at a quarter of the size, 40 at half, 90 at the full size; and 130 at the full size alone.",
 )
 
 
@@ -85,11 +101,10 @@ def comparison(peers: Sequence[Peer], ours: Sequence[Ours], size_px: int, *, eva
         peer.run(problem, judge, evaluations=evaluations, progress=progress_of(peer.name)) for peer in peers
     ]
     rows = []
-    for preset, precision, steps in ours:
-        run = finished(preset, size_px, precision, steps)
-        name = f"`{'few coarse steps' if steps else preset}`, {precision}" + (
-            f" ({run.precision})" if precision == "auto" else ""
-        )
+    for way in ours:
+        run = finished(way.preset, size_px, way.precision, way.steps)
+        computed_in = f" ({run.precision})" if way.precision == "auto" else ""
+        name = f"`{way.label or way.preset}`, {way.precision}{computed_in}"
         for peer, theirs in zip(peers, runs_of_peers, strict=True):
             rows += arrival(name, run.samples, peer, theirs)
     return Report(
