@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from stylefleet import engine as engines
 from stylefleet import pictures
-from stylefleet.manifest import RecipeSpec
+from stylefleet.recipe_spec import RecipeSpec
 
 DOCS = Path(__file__).parent
 SAMPLES = DOCS.parent / "samples"

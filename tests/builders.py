@@ -16,10 +16,11 @@ from stylefleet import naming
 from stylefleet.jobs import JobView, WorkerTemplate
 from stylefleet.manifest import Manifest
 from stylefleet.naming import Ref
-from stylefleet.plan import Plan, ShardEntry, StyleShare, Task
+from stylefleet.plan import Plan, ShardEntry, StyleShare
 from stylefleet.presets import recipe_for
 from stylefleet.receipt import EngineFacts, Receipt
 from stylefleet.store import Listed
+from stylefleet.tasks import Task
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 RUN = "0123456789abcdef"

@@ -10,8 +10,9 @@ from stylefleet import naming, receipt
 from stylefleet.errors import PreconditionFailed
 from stylefleet.jobs import JobView, Json, format_indexes, parse_indexes, view
 from stylefleet.naming import Ref
-from stylefleet.plan import plan_from_json, tasks_from_bytes
+from stylefleet.plan import plan_from_json
 from stylefleet.store import Listed, Object, Store
+from stylefleet.tasks import tasks_from_bytes
 from tests.builders import failed_receipt, make_receipt
 
 Hook = Callable[[str, object], None]

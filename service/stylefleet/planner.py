@@ -14,21 +14,10 @@ from stylefleet.cost import predicted_seconds
 from stylefleet.errors import FieldError, ImageInvalid, NotFound, PlanInvalid, PreconditionFailed
 from stylefleet.manifest import Manifest, digest
 from stylefleet.naming import Ref
-from stylefleet.plan import (
-    Plan,
-    ShardEntry,
-    StyleShare,
-    Task,
-    matches,
-    not_yet_done,
-    plan_from_json,
-    plan_to_json,
-    shard_bytes,
-    tasks_for,
-    tasks_per_shard,
-)
+from stylefleet.plan import Plan, ShardEntry, StyleShare, plan_from_json, plan_to_json
 from stylefleet.receipt import Receipt
 from stylefleet.store import Listed, Object, Store
+from stylefleet.tasks import Task, matches, not_yet_done, shard_bytes, tasks_for, tasks_per_shard
 
 READERS = 16
 """Requests at a time where many small objects are read."""

@@ -18,9 +18,10 @@ from stylefleet.checkpoints import Checkpoint
 from stylefleet.companions import Companion, Pin
 from stylefleet.errors import AccessDenied, ImageInvalid, NotFound, PreconditionFailed
 from stylefleet.naming import Ref
-from stylefleet.plan import Plan, Task, regions
+from stylefleet.plan import Plan, regions
 from stylefleet.receipt import Stage
 from stylefleet.store import Store
+from stylefleet.tasks import Task
 
 _DECODERS = threading.BoundedSemaphore(2)
 """Pictures decoded at the same time: one of 100 megapixels takes a gigabyte while it is turned and converted."""

@@ -27,11 +27,12 @@ from stylefleet.checkpoints import CHECKPOINT_PIXELS_MAX, CHECKPOINT_SECONDS, Ch
 from stylefleet.errors import NotFound
 from stylefleet.looks import Loaded, LoadFailed, load
 from stylefleet.naming import Ref
-from stylefleet.plan import Plan, Task, plan_from_json, tasks_from_bytes
+from stylefleet.plan import Plan, plan_from_json
 from stylefleet.preparing import Prepared, Refused, compose, prepare
 from stylefleet.receipt import EngineFacts, Receipt, Stage
 from stylefleet.settings import WorkerSettings
 from stylefleet.store import Store
+from stylefleet.tasks import Task, tasks_from_bytes
 
 log = structlog.get_logger(__name__)
 

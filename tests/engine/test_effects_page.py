@@ -11,7 +11,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from stylefleet.manifest import RecipeSpec
+from stylefleet.recipe_spec import RecipeSpec
 
 DOCS = Path(__file__).parents[2] / "docs"
 

@@ -17,10 +17,11 @@ from PIL.ExifTags import Base
 from stylefleet import pictures
 from stylefleet.companions import Companion, Pin
 from stylefleet.naming import Ref
-from stylefleet.plan import Plan, StyleShare, Task
+from stylefleet.plan import Plan, StyleShare
 from stylefleet.preparing import Prepared, Refused, compose, prepare, region_masks
 from stylefleet.recipe import Refinement
 from stylefleet.store_memory import MemoryStore
+from stylefleet.tasks import Task
 from tests.builders import make_plan, make_task
 
 SKY = Companion(role="mask", at=Ref("shop", "masks/sky/"))

@@ -19,12 +19,13 @@ from stylefleet import engine as engines
 from stylefleet import pictures, receipt
 from stylefleet.companions import Companion, Pin
 from stylefleet.naming import Ref, receipts_prefix
-from stylefleet.plan import StyleShare, Task
+from stylefleet.plan import StyleShare
 from stylefleet.presets import recipe_for
 from stylefleet.receipt import Receipt
 from stylefleet.recipe import Refinement, Scale
 from stylefleet.settings import StoreSettings, WorkerSettings
 from stylefleet.store_memory import MemoryStore
+from stylefleet.tasks import Task
 from stylefleet.worker import Stopped, Worker
 from tests.builders import NOW, make_plan, make_task
 from tests.deep_pictures import png_chunks, png_values

@@ -19,10 +19,10 @@ from stylefleet import pictures, receipt, worker
 from stylefleet.errors import StoreUnavailable
 from stylefleet.looks import Loaded
 from stylefleet.naming import Ref, checkpoint_key, receipts_prefix
-from stylefleet.plan import Task
 from stylefleet.receipt import Receipt
 from stylefleet.settings import WorkerSettings
 from stylefleet.store_memory import MemoryStore
+from stylefleet.tasks import Task
 from stylefleet.worker import Stopped, Worker
 from tests.builders import FACTS, NOW, make_plan, make_task
 from tests.engine.test_worker import SETTINGS

@@ -9,10 +9,13 @@ import yaml
 
 from stylefleet import manifest as manifests
 from stylefleet.errors import FieldError, ManifestInvalid
-from stylefleet.manifest import ERRORS_MAX, KEYS_MAX, STYLES_MAX, Manifest
+from stylefleet.field_errors import ERRORS_MAX
+from stylefleet.fields import PATTERNS_MAX
+from stylefleet.manifest import KEYS_MAX, STYLES_MAX, Manifest
 from stylefleet.naming import Ref
 from stylefleet.presets import recipe_for
 from stylefleet.recipe import LayerWeight, Recipe, Refinement, Scale
+from stylefleet.recipe_spec import REFINE_MAX, SCALES_MAX, RecipeSpec
 from tests.builders import manifest_bytes, manifest_data
 
 GOOD = """\
@@ -543,7 +546,7 @@ def test_a_recipe_is_read_with_every_field() -> None:
 
 def test_a_field_of_the_recipe_and_a_field_of_the_manifest_are_the_same_thing() -> None:
     own_names = {"size", "preset"}
-    assert set(manifests.RecipeSpec.model_fields) - own_names == {f.name for f in dataclasses.fields(Recipe)}
+    assert set(RecipeSpec.model_fields) - own_names == {f.name for f in dataclasses.fields(Recipe)}
 
 
 def test_scales_alone_decide_the_size() -> None:
@@ -703,9 +706,9 @@ def test_results_may_go_to_a_folder_whose_name_begins_like_the_content_folder() 
     [
         ("styles", STYLES_MAX),
         ("keys", KEYS_MAX),
-        ("include", manifests.PATTERNS_MAX),
-        ("scales", manifests.SCALES_MAX),
-        ("refine", manifests.REFINE_MAX),
+        ("include", PATTERNS_MAX),
+        ("scales", SCALES_MAX),
+        ("refine", REFINE_MAX),
     ],
 )
 def test_lists_are_bounded(field: str, most: int) -> None:

@@ -13,19 +13,20 @@ from stylefleet.companions import Companion, Pin, companions_of
 from stylefleet.errors import PlanInvalid, RecordUnreadable
 from stylefleet.manifest import Content
 from stylefleet.naming import Ref
-from stylefleet.plan import (
+from stylefleet.plan import StyleShare, regions
+from stylefleet.presets import recipe_for
+from stylefleet.recipe import LayerWeight, Recipe, Refinement, Scale
+from stylefleet.tasks import (
     SHARDS_MAX,
-    StyleShare,
     Task,
     matches,
     not_yet_done,
-    regions,
+    shard_bytes,
     task_id_for,
     tasks_for,
+    tasks_from_bytes,
     tasks_per_shard,
 )
-from stylefleet.presets import recipe_for
-from stylefleet.recipe import LayerWeight, Recipe, Refinement, Scale
 from tests.builders import make_listed, make_manifest, make_plan, make_styles, make_task
 
 
@@ -92,7 +93,7 @@ def test_a_task_is_another_one_when_anything_that_shapes_its_result_changes(chan
 
 def test_a_task_is_another_one_with_another_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     before = identity()
-    monkeypatch.setattr(plans, "ENGINE_VERSION", "another")
+    monkeypatch.setattr("stylefleet.tasks.ENGINE_VERSION", "another")
     assert identity() != before
 
 
@@ -118,7 +119,7 @@ def test_what_the_manifest_says_about_results_is_part_of_their_tasks() -> None:
 
 def test_a_tasks_identity_never_changes_between_versions(monkeypatch: pytest.MonkeyPatch) -> None:
     # Whatever the presets and the engine become: these numbers are this task.
-    monkeypatch.setattr(plans, "ENGINE_VERSION", "1")
+    monkeypatch.setattr("stylefleet.tasks.ENGINE_VERSION", "1")
     recipe = Recipe(
         backbone="vgg16-hed",
         pooling="max",
@@ -423,9 +424,9 @@ HOSTILE = [
 
 def test_a_shard_is_one_line_a_task_whatever_the_keys_are() -> None:
     shard = [make_task(key) for key in HOSTILE]
-    data = plans.shard_bytes(shard)
+    data = shard_bytes(shard)
     assert data.count(b"\n") == len(shard)
-    assert plans.tasks_from_bytes(data) == shard
+    assert tasks_from_bytes(data) == shard
 
 
 def test_a_task_with_companions_is_read_back_and_a_plain_one_says_nothing_of_them() -> None:
@@ -434,18 +435,18 @@ def test_a_task_with_companions_is_read_back_and_a_plain_one_says_nothing_of_the
         for key, etag, size in zip(HOSTILE[:3], ("e", "", "f"), (1, 0, 3), strict=True)
     )
     tasks = [replace(make_task(), companions=pins), make_task()]
-    assert plans.tasks_from_bytes(plans.shard_bytes(tasks)) == tasks
+    assert tasks_from_bytes(shard_bytes(tasks)) == tasks
     assert len(json.loads(tasks[1].to_line())) == 5
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=20), max_size=5))
 def test_any_shard_is_read_back(names: list[str]) -> None:
     shard = [make_task(f"catalog/x{name}".replace("/", "-")) for name in names]
-    assert plans.tasks_from_bytes(plans.shard_bytes(shard)) == shard
+    assert tasks_from_bytes(shard_bytes(shard)) == shard
 
 
 def test_an_empty_shard_is_read_back() -> None:
-    assert plans.tasks_from_bytes(plans.shard_bytes([])) == []
+    assert tasks_from_bytes(shard_bytes([])) == []
 
 
 def test_a_plan_is_read_back_with_every_field() -> None:

@@ -7,10 +7,11 @@ import pytest
 from stylefleet import naming, planner
 from stylefleet.errors import PlanInvalid
 from stylefleet.naming import Ref
-from stylefleet.plan import Plan, Task, tasks_from_bytes
+from stylefleet.plan import Plan
 from stylefleet.planner import Pace
 from stylefleet.store import Listed
 from stylefleet.store_memory import MemoryStore
+from stylefleet.tasks import Task, tasks_from_bytes
 from tests.builders import NOW, RUN, jpeg_bytes, make_manifest
 
 

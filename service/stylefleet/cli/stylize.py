@@ -15,8 +15,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from stylefleet import manifest as manifests
 from stylefleet import pictures
 from stylefleet.errors import ImageInvalid, NotFound, SettingsInvalid
-from stylefleet.manifest import ImageFormat, Output, RecipeSpec
+from stylefleet.manifest import ImageFormat, Output
 from stylefleet.recipe import Recipe
+from stylefleet.recipe_spec import RecipeSpec
 
 FORMAT_BY_SUFFIX: dict[str, ImageFormat] = {".jpg": "jpeg", ".jpeg": "jpeg", ".png": "png", ".webp": "webp"}
 
