@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -39,27 +40,11 @@ def run(
     `manifest` gives the recipe and the form of the result; `fields` of the recipe, by their names in a manifest,
     overrule it. Several styles are blended in equal parts.
     """
-    image_format = FORMAT_BY_SUFFIX.get(out.suffix.lower())
-    if image_format is None:
-        raise SettingsInvalid(f"{out}: found suffix {out.suffix!r}, allowed are {', '.join(FORMAT_BY_SUFFIX)}")
-    if not out.absolute().parent.is_dir():
-        raise NotFound(f"{out.parent}: no such folder")
     recipe, output = _asked_for(manifest, fields)
-    if output.depth == 16 and image_format != "png":
-        raise SettingsInvalid(f"{out}: found suffix {out.suffix!r}, allowed is .png where the manifest asks for 16 bit")
+    image_format = _format_for(out, output.depth)
     if (start is None) == (recipe.start == "picture"):
         raise SettingsInvalid("--start goes with a recipe that says start: picture, and with no other")
-    data = _bytes(content)
-    decoded = _decoded(content, data)
-    width, height = pictures.result_size(decoded.shape[1], decoded.shape[0], recipe.size_px)
-    pixels = pictures.resize(decoded, width, height)[None]
-    style_pixels = [_decoded(style, _bytes(style)) for style in styles]
-    beside: dict[str, np.ndarray] = {}
-    if protect is not None:
-        beside["protect"] = _named(protect, pictures.decode_mask, _bytes(protect), width, height)[None]
-    if start is not None:
-        beside["starts"] = pictures.resize(_decoded(start, _bytes(start)), width, height)[None]
-
+    inputs = _read(content, styles, recipe, protect=protect, start=start)
     console = Console(stderr=True)
     with console.status("loading the engine"):
         # By name, so that no static import leads from the command line to TensorFlow.
@@ -68,19 +53,9 @@ def run(
         engine = engines.load_engine(
             recipe, weights_path=weights if named else None, weights_sha256=weights_sha256 if named else None
         )
-        looks = engines.looks_for(engine, [[(style, 1.0) for style in style_pixels]], recipe, pixels)
-    batch = engines.Batch(
-        contents=pixels,
-        details=tuple(pictures.detail(decoded, r, width, height)[None] for r in recipe.refine),
-        **beside,
-    )
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    iterate = None
-    with Progress(*columns, console=console) as progress:
-        bar = progress.add_task("restyling", total=recipe.iterations_total)
-        for iterate in engines.stylize(engine, batch, looks, recipe):
-            progress.update(bar, completed=iterate.iteration, description=f"restyling at {iterate.scale_px} px")
-    assert iterate is not None
+        looks = engines.looks_for(engine, [[(style, 1.0) for style in inputs.styles]], recipe, inputs.batch["contents"])
+    batch = engines.Batch(**inputs.batch)
+    iterate = _last(engines.stylize(engine, batch, looks, recipe), recipe.iterations_total, console)
     out.write_bytes(
         pictures.encode(
             iterate.values[0] if output.depth == 16 else iterate.pixels[0],
@@ -88,14 +63,69 @@ def run(
             quality=output.quality,
             depth=output.depth,
             icc="icc" in output.keep_metadata,
-            exif=pictures.exif(data) if "exif" in output.keep_metadata else b"",
+            exif=pictures.exif(inputs.data) if "exif" in output.keep_metadata else b"",
         )
     )
+    height, width = iterate.pixels.shape[1:3]
     console.print(
         f"{out}: {width} x {height} px, {iterate.iterations[0]} steps, loss {iterate.losses[0]:.1f}, "
         f"{engine.backbone}, {engine.precision} ({engine.precision_reason})",
         soft_wrap=True,
     )
+
+
+def _format_for(out: Path, depth: int) -> ImageFormat:
+    """The format of the file that is asked for, which can hold so many bits a channel and has a folder to lie in."""
+    found = f"{out}: found suffix {out.suffix!r}"
+    image_format = FORMAT_BY_SUFFIX.get(out.suffix.lower())
+    if image_format is None:
+        raise SettingsInvalid(f"{found}, allowed are {', '.join(FORMAT_BY_SUFFIX)}")
+    if depth == 16 and image_format != "png":
+        raise SettingsInvalid(f"{found}, allowed is .png where the manifest asks for 16 bit")
+    if not out.absolute().parent.is_dir():
+        raise NotFound(f"{out.parent}: no such folder")
+    return image_format
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Inputs:
+    """The pictures of one call."""
+
+    data: bytes
+    """The content's file."""
+    styles: Sequence[np.ndarray]
+    """uint8 [H, W, 3] each."""
+    batch: Mapping[str, Any]
+    """What the engine's Batch of one picture is made of."""
+
+
+def _read(
+    content: Path, styles: Sequence[Path], recipe: Recipe, *, protect: Path | None, start: Path | None
+) -> _Inputs:
+    data = _bytes(content)
+    decoded = _decoded(content, data)
+    width, height = pictures.result_size(decoded.shape[1], decoded.shape[0], recipe.size_px)
+    batch: dict[str, Any] = {
+        "contents": pictures.resize(decoded, width, height)[None],
+        "details": tuple(pictures.detail(decoded, r, width, height)[None] for r in recipe.refine),
+    }
+    if protect is not None:
+        batch["protect"] = _named(protect, pictures.decode_mask, _bytes(protect), width, height)[None]
+    if start is not None:
+        batch["starts"] = pictures.resize(_decoded(start, _bytes(start)), width, height)[None]
+    return _Inputs(data=data, styles=[_decoded(style, _bytes(style)) for style in styles], batch=batch)
+
+
+def _last(iterates: Iterable[Any], steps: int, console: Console) -> Any:
+    """The last iterate; a bar shows the way there."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    iterate = None
+    with Progress(*columns, console=console) as progress:
+        bar = progress.add_task("restyling", total=steps)
+        for iterate in iterates:
+            progress.update(bar, completed=iterate.iteration, description=f"restyling at {iterate.scale_px} px")
+    assert iterate is not None
+    return iterate
 
 
 def _asked_for(manifest: Path | None, fields: dict[str, object]) -> tuple[Recipe, Output]:
