@@ -37,7 +37,7 @@ class Content(Model):
     """The pictures to restyle: everything below a prefix, or a list of keys."""
 
     prefix: Uri | None = None
-    """Folder of pictures, such as `s3://shop/catalog/`."""
+    """Folder of pictures, such as `s3://shop/catalog/`. Styles, masks and starts that lie in it are not restyled."""
     include: Patterns = Field(default=["*.jpg", "*.jpeg", "*.png", "*.webp"])
     """Shell patterns on the path below the prefix, in any case; `*` also matches `/`."""
     exclude: Patterns = Field(default=[])
@@ -133,7 +133,7 @@ class Spec(Model):
     """What is left as it is in the photo: masks, white there, in a folder or one for all pictures, like a style's."""
     start: Uri | None = None
     """Pictures to paint over, where `recipe.start` is `picture`: a folder with one for each picture, under the
-    picture's own name or with another picture suffix; or one for all pictures."""
+    picture's own name, as an earlier run's result of it, or with another picture suffix; or one for all pictures."""
     run: RunSpec = RunSpec()
 
     @model_validator(mode="after")

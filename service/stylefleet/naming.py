@@ -176,10 +176,11 @@ def mask_path(relative: str) -> str:
 
 
 def start_paths(relative: str) -> tuple[str, ...]:
-    """Where below a folder of starts that of the picture `relative` may lie: under its own name first, then under every
-    suffix that a picture may have."""
+    """Where below a folder of starts that of the picture `relative` may lie: under its own name first, then as the
+    result of a run that was made from it (`a.png.jpg`), then under every suffix that a picture may have."""
     stem = _without_suffix(relative)
-    return tuple(dict.fromkeys([relative, *(stem + suffix for suffix in START_SUFFIXES)]))
+    results = (output_path(relative, image_format) for image_format in _IMAGE_SUFFIXES_BY_FORMAT)
+    return tuple(dict.fromkeys([relative, *results, *(stem + suffix for suffix in START_SUFFIXES)]))
 
 
 def _without_suffix(relative: str) -> str:

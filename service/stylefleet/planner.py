@@ -17,7 +17,7 @@ from stylefleet.naming import Ref
 from stylefleet.plan import Plan, ShardEntry, StyleShare, plan_from_json, plan_to_json
 from stylefleet.receipt import Receipt
 from stylefleet.store import Listed, Object, Store
-from stylefleet.tasks import Task, matches, not_yet_done, shard_bytes, tasks_for, tasks_per_shard
+from stylefleet.tasks import Task, not_yet_done, pictures_among, shard_bytes, tasks_for, tasks_per_shard
 
 READERS = 16
 """Requests at a time where many small objects are read."""
@@ -182,8 +182,7 @@ def list_pictures(store: Store, manifest: Manifest) -> list[Listed]:
     content = manifest.spec.content
     try:
         if content.prefix is not None:
-            prefix = naming.parse_uri(content.prefix)
-            return [p for p in store.list(prefix) if matches(p.ref.key[len(prefix.key) :], content)]
+            return list(pictures_among(store.list(naming.parse_uri(content.prefix)), manifest.spec))
         refs = [naming.parse_uri(uri) for uri in dict.fromkeys(content.keys or [])]
         with ThreadPoolExecutor(READERS) as pool:
             found = list(pool.map(lambda ref: _find(store, ref), refs))

@@ -12,10 +12,10 @@ from functools import partial
 from types import MappingProxyType
 
 from stylefleet import naming
-from stylefleet.companions import Companion, Listing, Pin, pin
+from stylefleet.companions import Companion, Listing, Pin, companions_of, pin
 from stylefleet.errors import FieldError, PlanInvalid, RecordUnreadable
 from stylefleet.field_errors import ERRORS_MAX
-from stylefleet.manifest import Content, Manifest
+from stylefleet.manifest import Content, Manifest, Spec
 from stylefleet.naming import Ref
 from stylefleet.plan import StyleShare
 from stylefleet.recipe import ENGINE_VERSION, Recipe
@@ -103,6 +103,18 @@ def matches(relative: str, content: Content) -> bool:
     return any(fnmatch.fnmatchcase(lowered, p.lower()) for p in content.include) and not any(
         fnmatch.fnmatchcase(lowered, p.lower()) for p in content.exclude
     )
+
+
+def pictures_among(listed: Iterable[Listed], spec: Spec) -> Iterator[Listed]:
+    """Of what lies below the content prefix, the pictures to restyle: what the patterns ask for, without the run's own
+    styles, masks and starts where these lie there too."""
+    prefix = naming.parse_uri(spec.content.prefix or "")
+    styles = {naming.parse_uri(style.image) for style in spec.styles}
+    beside = [c.at for c in companions_of(spec) if c.at != prefix and naming.is_below(c.at, prefix)]
+    for each in listed:
+        asked_for = matches(each.ref.key[len(prefix.key) :], spec.content)
+        if asked_for and each.ref not in styles and not any(naming.is_below(each.ref, at) for at in beside):
+            yield each
 
 
 def tasks_for(

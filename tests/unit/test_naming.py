@@ -231,6 +231,8 @@ def test_the_mask_of_a_picture_is_at_its_path_as_png(relative: str, mask: str) -
 def test_the_start_of_a_picture_has_its_own_name_or_another_suffix() -> None:
     assert naming.start_paths("sub/a.JPG") == (
         "sub/a.JPG",
+        "sub/a.JPG.png",
+        "sub/a.JPG.webp",
         "sub/a.png",
         "sub/a.jpg",
         "sub/a.jpeg",
@@ -238,7 +240,14 @@ def test_the_start_of_a_picture_has_its_own_name_or_another_suffix() -> None:
         "sub/a.tif",
         "sub/a.tiff",
     )
-    assert naming.start_paths("a.png")[:2] == ("a.png", "a.jpg")
+
+
+@pytest.mark.parametrize("image_format", ["jpeg", "png", "webp"])
+@pytest.mark.parametrize("relative", ["sub/a.png", "a.JPG", "a.webp", "a.tif"])
+def test_the_results_of_an_earlier_run_can_be_painted_over(relative: str, image_format: str) -> None:
+    paths = naming.start_paths(relative)
+    assert paths[0] == relative
+    assert naming.output_path(relative, image_format) in paths
 
 
 def test_the_checkpoint_of_a_task_is_in_a_folder_of_the_services_own() -> None:

@@ -78,6 +78,27 @@ def test_a_picture_that_is_named_twice_is_planned_once(store: MemoryStore) -> No
     assert made.pictures == 1
 
 
+def test_styles_masks_and_starts_inside_the_content_folder_are_not_restyled(store: MemoryStore) -> None:
+    for key in ("waves.jpg", "sky.png", "keep/a.png", "keepsakes/b.jpg", "earlier/a.jpg"):
+        store.put(Ref("shop", f"catalog/{key}"), jpeg_bytes())
+    made = plan(
+        store,
+        styles=[{"image": "s3://shop/catalog/waves.jpg", "mask": "s3://shop/catalog/sky.png"}],
+        protect="s3://shop/catalog/keep/",
+        start="s3://shop/catalog/earlier/",
+        recipe={"start": "picture"},
+        run={"parallelism": 1},
+    )
+    keys = ["catalog/a.jpg", "catalog/b.jpg", "catalog/c.jpg", "catalog/keepsakes/b.jpg"]
+    assert keys_of_shard(store, made, 0) == keys
+
+
+def test_masks_beside_the_pictures_in_one_folder_are_told_apart_by_patterns_only(store: MemoryStore) -> None:
+    store.put(Ref("shop", "catalog/a.png"), jpeg_bytes())
+    made = plan(store, protect="s3://shop/catalog/", content={"prefix": "s3://shop/catalog/", "include": ["*.jpg"]})
+    assert made.pictures == 3
+
+
 def test_styles_are_pinned_to_the_version_that_is_there(store: MemoryStore) -> None:
     made = plan(store)
     assert [s.etag for s in made.styles] == [store.get(Ref("shop", "styles/waves.jpg")).etag]
