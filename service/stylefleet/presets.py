@@ -38,7 +38,7 @@ _BALANCED = (100, 100, 100, 100, 100, 100, 60, 30)
 PRESET_NUMBERS: dict[Preset, PresetNumbers] = {
     "draft": PresetNumbers(iterations=(24, 24, 24, 24, 24, 30, 50, 14)),
     "balanced": PresetNumbers(iterations=_BALANCED),
-    "fine": PresetNumbers(iterations=(200, 200, 200, 200, 200, 200, 120, 150)),
+    "fine": PresetNumbers(iterations=(200, 200, 200, 200, 200, 200, 120, 220)),
     # The seed article's own variant: half the content weight, so that strokes may run over edges.
     "impressionist": PresetNumbers(iterations=_BALANCED, content_weight=5e2),
     # Faces: a shallower content layer beside the usual one sees eyes and mouths, and flat skin stays smooth.
