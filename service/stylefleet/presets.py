@@ -100,8 +100,8 @@ def recipe_for(
     recipe = Recipe(
         backbone=backbone,
         pooling=pooling,
-        content_layers=_layers(content_layers or numbers.content_layers),
-        style_layers=_layers(style_layers or STYLE_LAYERS),
+        content_layers=_layers(numbers.content_layers if content_layers is None else content_layers),
+        style_layers=_layers(STYLE_LAYERS if style_layers is None else style_layers),
         statistics=statistics,
         scales=tuple(scales or scales_for(preset=preset, size_px=size_px)),
         refine=tuple(refine),
