@@ -1,4 +1,4 @@
-"""values.yaml -> values.schema.json: types from the defaults, descriptions from the comments, the rest from `# @schema`.
+"""values.yaml -> values.schema.json: types from defaults, descriptions from comments, the rest from `# @schema`.
 
 A comment above a key is its description; a line `# @schema {...}` in it is merged over what the default says. Objects
 with fields refuse other fields, empty ones are maps of texts.
@@ -21,7 +21,9 @@ OWN_LABELS = (
     r"|kueue\.x-k8s\.io/queue-name|(stylefleet\.dev|batch\.kubernetes\.io)/.*)$"
 )
 """Labels that select pods or say whose they are: never the operator's."""
-LOOSENING_ANNOTATIONS = r"^(container\.apparmor\.security\.beta|(container\.)?seccomp\.security\.alpha)\.kubernetes\.io/?"
+LOOSENING_ANNOTATIONS = (
+    r"^(container\.apparmor\.security\.beta|(container\.)?seccomp\.security\.alpha)\.kubernetes\.io/?"
+)
 """Annotations that would lift what the restricted Pod Security Standard asks for."""
 
 
@@ -46,7 +48,9 @@ def _object(node: yaml.MappingNode, lines: list[str], *, path: str, more: Json |
             raise ValueError(f"values.yaml: {place} has no comment")
         properties[key_node.value] = {
             **({"description": description} if description else {}),
-            **_of_default(value_node, lines, place=place, name=key_node.value, nested="additionalProperties" in directive),
+            **_of_default(
+                value_node, lines, place=place, name=key_node.value, nested="additionalProperties" in directive
+            ),
             **directive,
         }
     return {"type": "object", "additionalProperties": False, "properties": properties | (more or {})}

@@ -21,6 +21,7 @@ from stylefleet.presets import recipe_for
 from stylefleet.receipt import EngineFacts, Receipt
 from stylefleet.store import Listed
 from stylefleet.tasks import Task
+from stylefleet.worker_pod import WorkerPod
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 RUN = "0123456789abcdef"
@@ -37,6 +38,7 @@ TEMPLATE = WorkerTemplate(
     memory="6Gi",
     environment=(("TF_NUM_INTRAOP_THREADS", "4"),),
     scratch="1Gi",
+    pod=WorkerPod(),
 )
 FACTS = EngineFacts(
     backbone="vgg16-hed", weights_sha256="ab" * 32, precision="float32", precision_reason="asked for", device="cpu"

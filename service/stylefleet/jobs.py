@@ -13,6 +13,7 @@ from typing import Any, Literal
 from stylefleet import naming
 from stylefleet.errors import ExitCode
 from stylefleet.plan import Plan
+from stylefleet.worker_pod import WorkerPod
 
 Json = dict[str, Any]
 
@@ -21,6 +22,8 @@ TTL_SECONDS = 6 * 3600
 """How long a finished Job stays to be looked at; its report is in the bucket by then."""
 GRACE_SECONDS = 30
 USER_ID = 10001
+WEIGHTS_FOLDER = "/weights"
+"""Where the claim with the weights is mounted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +45,8 @@ class WorkerTemplate:
     """Further variables for the worker, such as where its weights are."""
     scratch: str
     """Size limit of the writable /tmp."""
+    pod: WorkerPod
+    """Where and how the pods run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,13 +77,15 @@ class JobView:
 
 def job_for(plan: Plan, template: WorkerTemplate) -> Json:
     """The Indexed Job of a run: one completion index a shard."""
-    labels = {
+    labels = template.pod.labels | {
         naming.LABEL_NAME: plan.name,
         naming.LABEL_RUN: plan.run,
         naming.LABEL_BUCKET: template.bucket,
         naming.LABEL_MANAGED_BY: naming.MANAGED_BY,
     }
-    queue = {naming.LABEL_QUEUE: plan.queue} if plan.queue else {}
+    queue_name = plan.queue or template.pod.queue
+    queue = {naming.LABEL_QUEUE: queue_name} if queue_name else {}
+    annotations = {"annotations": template.pod.annotations} if template.pod.annotations else {}
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -110,20 +117,29 @@ def job_for(plan: Plan, template: WorkerTemplate) -> Json:
                 ]
             },
             "ttlSecondsAfterFinished": TTL_SECONDS,
-            "template": {"metadata": {"labels": labels}, "spec": _pod_spec(plan, template)},
+            "template": {"metadata": {"labels": labels, **annotations}, "spec": _pod_spec(plan, template)},
         },
     }
 
 
 def _pod_spec(plan: Plan, template: WorkerTemplate) -> Json:
     gpus = {template.gpu_resource: str(plan.gpus)} if plan.gpus else {}
+    gpu_taint = {"key": template.gpu_resource, "operator": "Exists", "effect": "NoSchedule"}
+    pod = template.pod.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    placement = ("nodeSelector", "runtimeClassName", "priorityClassName", "imagePullSecrets")
+    volumes: list[Json] = [{"name": "scratch", "emptyDir": {"sizeLimit": template.scratch}}]
+    mounts: list[Json] = [{"name": "scratch", "mountPath": "/tmp"}]  # noqa: S108 - the pod's own scratch volume
+    if template.pod.weights_claim:
+        claim = {"claimName": template.pod.weights_claim, "readOnly": True}
+        volumes.append({"name": "weights", "persistentVolumeClaim": claim})
+        mounts.append({"name": "weights", "mountPath": WEIGHTS_FOLDER, "readOnly": True})
     environment = {
         "STYLEFLEET_BUCKET": template.bucket,
         "STYLEFLEET_NAME": plan.name,
         "STYLEFLEET_RUN": plan.run,
         "STYLEFLEET_S3_ENDPOINT": template.s3_endpoint,
         "AWS_REGION": template.s3_region,
-        "HOME": "/tmp",  # noqa: S108 - the pod's own scratch volume
+        "HOME": "/tmp",  # noqa: S108 - see above
         **dict(template.environment),
     }
     secret = {"envFrom": [{"secretRef": {"name": template.credentials_secret}}]} if template.credentials_secret else {}
@@ -140,12 +156,13 @@ def _pod_spec(plan: Plan, template: WorkerTemplate) -> Json:
             "fsGroup": USER_ID,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "tolerations": [{"key": template.gpu_resource, "operator": "Exists", "effect": "NoSchedule"}] if gpus else [],
+        **{name: pod[name] for name in placement if name in pod},
+        "tolerations": [*([gpu_taint] if gpus else []), *pod.get("tolerations", [])],
         "containers": [
             {
                 "name": "worker",
                 "image": template.image,
-                "imagePullPolicy": "IfNotPresent",
+                "imagePullPolicy": template.pod.image_pull_policy,
                 "args": ["worker"],
                 "env": [
                     *({"name": k, "value": v} for k, v in environment.items() if v is not None),
@@ -165,10 +182,10 @@ def _pod_spec(plan: Plan, template: WorkerTemplate) -> Json:
                     "capabilities": {"drop": ["ALL"]},
                 },
                 "terminationMessagePolicy": "FallbackToLogsOnError",
-                "volumeMounts": [{"name": "scratch", "mountPath": "/tmp"}],  # noqa: S108 - see above
+                "volumeMounts": mounts,
             }
         ],
-        "volumes": [{"name": "scratch", "emptyDir": {"sizeLimit": template.scratch}}],
+        "volumes": volumes,
     }
 
 

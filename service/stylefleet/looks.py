@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from stylefleet import engine as engines
 from stylefleet import pictures, style_cache
-from stylefleet.errors import ImageInvalid, NotFound, PreconditionFailed, StylefleetError, WeightsInvalid
+from stylefleet.errors import AccessDenied, ImageInvalid, NotFound, PreconditionFailed, StylefleetError, WeightsInvalid
 from stylefleet.plan import Plan, StyleShare, regions
 from stylefleet.receipt import EngineFacts
 from stylefleet.settings import WorkerSettings
@@ -45,12 +48,11 @@ def load(store: Store, settings: WorkerSettings, plan: Plan) -> Loaded:
     try:
         groups = [[(_style(store, s), s.weight) for s in group] for group in regions(plan.styles).values()]
         # The settings name the VGG19 file; the other backbone brings its own.
-        named = plan.recipe.backbone == "vgg19-imagenet"
-        engine = engines.load_engine(
-            plan.recipe,
-            weights_path=settings.weights_path if named else None,
-            weights_sha256=settings.weights_sha256 if named else None,
-        )
+        if plan.recipe.backbone == "vgg19-imagenet":
+            with _weights_file(store, settings) as path:
+                engine = engines.load_engine(plan.recipe, weights_path=path, weights_sha256=settings.weights_sha256)
+        else:
+            engine = engines.load_engine(plan.recipe)
         started = time.monotonic()
         looks_of = _looks_of(store, settings.store.bucket, engine, groups, plan)
     except WeightsInvalid as error:
@@ -65,6 +67,25 @@ def load(store: Store, settings: WorkerSettings, plan: Plan) -> Loaded:
         device=engine.device,
     )
     return Loaded(engine=engine, facts=facts, looks_of=looks_of, style_seconds=time.monotonic() - started)
+
+
+@contextmanager
+def _weights_file(store: Store, settings: WorkerSettings) -> Iterator[Path | None]:
+    """The named weights as a file; an object is kept in the scratch folder while it is read.
+
+    Whoever reads the file checks its SHA-256 before anything is parsed. Raises WeightsInvalid.
+    """
+    if settings.weights_object is None:
+        yield settings.weights_path
+        return
+    try:
+        data = store.get(settings.weights_object).data
+    except (NotFound, AccessDenied) as error:
+        raise WeightsInvalid(f"The weights {settings.weights_object} cannot be read: {error}") from error
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / PurePosixPath(settings.weights_object.key).name
+        path.write_bytes(data)
+        yield path
 
 
 def _style(store: Store, style: StyleShare) -> bytes:

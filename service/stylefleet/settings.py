@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from stylefleet import naming
+from stylefleet import naming, worker_pod
 from stylefleet.errors import SettingsInvalid
 from stylefleet.jobs import WorkerTemplate
 from stylefleet.naming import Ref
@@ -74,9 +74,11 @@ class WorkerSettings:
     attempt: str
     """STYLEFLEET_ATTEMPT: the pod's name."""
     weights_path: Path | None
-    """STYLEFLEET_VGG19_WEIGHTS: file with the Keras VGG19 ImageNet weights."""
+    """STYLEFLEET_VGG19_WEIGHTS: file with the Keras VGG19 ImageNet weights; None also where it is an object."""
+    weights_object: Ref | None
+    """STYLEFLEET_VGG19_WEIGHTS as s3://bucket/key: the same in a bucket."""
     weights_sha256: str | None
-    """STYLEFLEET_VGG19_SHA256: the SHA-256 (hex) that this file must have."""
+    """STYLEFLEET_VGG19_SHA256: the SHA-256 (hex) that either must have."""
 
 
 _WORKER_VARIABLES = ("STYLEFLEET_VGG19_WEIGHTS", "STYLEFLEET_VGG19_SHA256", "TF_NUM_INTRAOP_THREADS")
@@ -132,6 +134,7 @@ def controller_settings(environment: Mapping[str, str] = os.environ) -> Controll
     cluster = environment.get("STYLEFLEET_CLUSTER") or "kubernetes"
     if cluster not in ("kubernetes", "local"):
         raise SettingsInvalid(f"STYLEFLEET_CLUSTER: found {cluster!r}, allowed are kubernetes and local")
+    _weights_object(environment)  # refused here already, and not by every worker
     allowed = []
     for uri in (environment.get("STYLEFLEET_ALLOWED") or f"s3://{store.bucket}/").split():
         try:
@@ -160,6 +163,7 @@ def controller_settings(environment: Mapping[str, str] = os.environ) -> Controll
             memory=environment.get("STYLEFLEET_WORKER_MEMORY") or "8Gi",
             environment=tuple((name, environment[name]) for name in _WORKER_VARIABLES if environment.get(name)),
             scratch=environment.get("STYLEFLEET_WORKER_SCRATCH") or "2Gi",
+            pod=_worker_pod(environment),
         ),
         election=_election(environment, cluster),
         local_folder=Path(environment.get("STYLEFLEET_LOCAL_FOLDER") or ".stylefleet/jobs"),
@@ -176,15 +180,43 @@ def _election(environment: Mapping[str, str], cluster: str) -> ElectionSettings 
     return ElectionSettings(lease=lease, identity=_required(environment, "STYLEFLEET_IDENTITY"))
 
 
+def _worker_pod(environment: Mapping[str, str]) -> worker_pod.WorkerPod:
+    """STYLEFLEET_WORKER_POD: where and how worker pods run, as one JSON object."""
+    try:
+        return worker_pod.parse(environment.get("STYLEFLEET_WORKER_POD") or "{}")
+    except ValueError as error:
+        raise SettingsInvalid(f"STYLEFLEET_WORKER_POD: {error}") from error
+
+
 def worker_settings(environment: Mapping[str, str] = os.environ) -> WorkerSettings:
     """Raises SettingsInvalid."""
     weights = environment.get("STYLEFLEET_VGG19_WEIGHTS")
+    weights_object = _weights_object(environment)
     return WorkerSettings(
         store=store_settings(environment),
         name=_required(environment, "STYLEFLEET_NAME"),
         run=_required(environment, "STYLEFLEET_RUN"),
         shard=_whole(environment, "JOB_COMPLETION_INDEX", None, minimum=0, maximum=99_999),
         attempt=_required(environment, "STYLEFLEET_ATTEMPT"),
-        weights_path=Path(weights) if weights else None,
+        weights_path=Path(weights) if weights and weights_object is None else None,
+        weights_object=weights_object,
         weights_sha256=environment.get("STYLEFLEET_VGG19_SHA256") or None,
     )
+
+
+def _weights_object(environment: Mapping[str, str]) -> Ref | None:
+    """Of the weights, where they are no file."""
+    uri = environment.get("STYLEFLEET_VGG19_WEIGHTS") or ""
+    if not uri.startswith("s3://"):
+        return None
+    try:
+        ref = naming.parse_uri(uri)
+    except ValueError as error:
+        raise SettingsInvalid(
+            f"STYLEFLEET_VGG19_WEIGHTS: found {uri!r} ({error}), allowed is a file's path or s3://bucket/key"
+        ) from error
+    if not ref.key or ref.key.endswith("/"):
+        raise SettingsInvalid(f"STYLEFLEET_VGG19_WEIGHTS: found the folder {uri!r}, allowed is one object")
+    if not environment.get("STYLEFLEET_VGG19_SHA256"):
+        raise SettingsInvalid(f"STYLEFLEET_VGG19_SHA256 is not set: weights from a bucket ({uri}) must be pinned by it")
+    return ref

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import io
 import threading
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from PIL.ExifTags import Base
 from stylefleet import engine as engines
 from stylefleet import pictures, receipt
 from stylefleet.companions import Companion, Pin
+from stylefleet.errors import WeightsInvalid
 from stylefleet.naming import Ref, receipts_prefix
 from stylefleet.plan import StyleShare
 from stylefleet.presets import recipe_for
@@ -38,6 +40,7 @@ SETTINGS = WorkerSettings(
     shard=0,
     attempt="attempt-1",
     weights_path=None,
+    weights_object=None,
     weights_sha256=None,
 )
 
@@ -142,6 +145,46 @@ def test_a_backbone_without_its_file_is_told_for_every_picture() -> None:
     shard.plan = replace(shard.plan, recipe=replace(shard.plan.recipe, backbone="vgg19-imagenet"))
     shard.run()
     assert shard.receipts()["a.jpg"].reason == "weights_invalid"
+
+
+WEIGHTS = Ref("service", "models/vgg19.h5")
+
+
+def test_weights_from_a_bucket_are_read_from_the_scratch_folder_and_then_removed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[tuple[Path, bytes, str]] = []
+
+    def load_engine(_recipe: object, *, weights_path: Path, weights_sha256: str) -> None:
+        seen.append((weights_path, weights_path.read_bytes(), weights_sha256))
+        raise WeightsInvalid("enough seen")
+
+    monkeypatch.setattr(engines, "load_engine", load_engine)
+    shard = Shard("a.jpg")
+    shard.store.put(WEIGHTS, b"parameters")
+    shard.plan = replace(shard.plan, recipe=replace(shard.plan.recipe, backbone="vgg19-imagenet"))
+    shard.run(replace(SETTINGS, weights_object=WEIGHTS, weights_sha256="ab" * 32))
+
+    ((path, data, sha256),) = seen
+    assert (path.name, data, sha256) == ("vgg19.h5", b"parameters", "ab" * 32)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("stored", "told"),
+    [(b"forged", f"has SHA-256 {hashlib.sha256(b'forged').hexdigest()}, expected {'ab' * 32}"), (None, str(WEIGHTS))],
+)
+def test_weights_from_a_bucket_that_are_not_the_pinned_ones_are_told_for_every_picture(
+    stored: bytes | None, told: str
+) -> None:
+    shard = Shard("a.jpg")
+    if stored is not None:
+        shard.store.put(WEIGHTS, stored)
+    shard.plan = replace(shard.plan, recipe=replace(shard.plan.recipe, backbone="vgg19-imagenet"))
+    shard.run(replace(SETTINGS, weights_object=WEIGHTS, weights_sha256="ab" * 32))
+    refused = shard.receipts()["a.jpg"]
+    assert refused.reason == "weights_invalid"
+    assert told in refused.message
 
 
 def test_a_worker_that_is_told_to_stop_leaves_no_receipt_for_what_it_did_not_finish() -> None:

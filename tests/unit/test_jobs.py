@@ -9,10 +9,16 @@ from hypothesis import strategies as st
 
 from stylefleet import jobs, naming
 from stylefleet.jobs import JobView, job_for
+from stylefleet.worker_pod import WorkerPod
 from tests.builders import RUN, TEMPLATE, make_plan
 
 SCRATCH = "/tmp"  # noqa: S108 - the pod's own volume
 JOB_NAME = f"sf-spring-{RUN}"
+CONTAINER_SECURITY = {
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "capabilities": {"drop": ["ALL"]},
+}
 
 GOLDEN = {
     "apiVersion": "batch/v1",
@@ -92,11 +98,7 @@ GOLDEN = {
                             "requests": {"cpu": "2", "memory": "6Gi", "nvidia.com/gpu": "1"},
                             "limits": {"memory": "6Gi", "nvidia.com/gpu": "1"},
                         },
-                        "securityContext": {
-                            "allowPrivilegeEscalation": False,
-                            "readOnlyRootFilesystem": True,
-                            "capabilities": {"drop": ["ALL"]},
-                        },
+                        "securityContext": CONTAINER_SECURITY,
                         "terminationMessagePolicy": "FallbackToLogsOnError",
                         "volumeMounts": [{"name": "scratch", "mountPath": SCRATCH}],
                     }
@@ -155,6 +157,52 @@ def test_the_pod_obeys_the_restricted_pod_security_standard() -> None:
         assert security["capabilities"] == {"drop": ["ALL"]}
         assert "privileged" not in security
         assert not any("hostPort" in p for p in container.get("ports", []))
+
+
+def test_what_the_operator_adds_stands_beside_ours() -> None:
+    pod = WorkerPod.model_validate(
+        {
+            "nodeSelector": {"nvidia.com/gpu.product": "NVIDIA-L4"},
+            "tolerations": [{"key": "spot", "operator": "Exists", "effect": "NoSchedule", "tolerationSeconds": None}],
+            "runtimeClassName": "nvidia",
+            "priorityClassName": "batch",
+            "imagePullPolicy": "Always",
+            "imagePullSecrets": [{"name": "registry"}],
+            "labels": {"team": "art"},
+            "annotations": {"karpenter.sh/do-not-disrupt": "true"},
+            "queue": "gpu",
+            "weightsClaim": "models",
+        }
+    )
+    job = job_for(make_plan(), replace(TEMPLATE, pod=pod))
+    assert job["metadata"]["labels"]["team"] == "art"
+    assert job["metadata"]["labels"][naming.LABEL_QUEUE] == "gpu"
+    template = job["spec"]["template"]
+    assert template["metadata"]["annotations"] == {"karpenter.sh/do-not-disrupt": "true"}
+    assert template["metadata"]["labels"]["team"] == "art"
+    assert naming.LABEL_QUEUE not in template["metadata"]["labels"]
+    spec = template["spec"]
+    assert spec["nodeSelector"] == {"nvidia.com/gpu.product": "NVIDIA-L4"}
+    assert (spec["runtimeClassName"], spec["priorityClassName"]) == ("nvidia", "batch")
+    assert spec["imagePullSecrets"] == [{"name": "registry"}]
+    assert spec["tolerations"] == [
+        {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"},
+        {"key": "spot", "operator": "Exists", "effect": "NoSchedule"},
+    ]
+    (container,) = spec["containers"]
+    assert container["imagePullPolicy"] == "Always"
+    assert {"name": "weights", "mountPath": "/weights", "readOnly": True} in container["volumeMounts"]
+    assert spec["volumes"][1] == {
+        "name": "weights",
+        "persistentVolumeClaim": {"claimName": "models", "readOnly": True},
+    }
+    assert container["securityContext"] == CONTAINER_SECURITY
+
+
+def test_a_manifests_own_queue_goes_before_the_operators() -> None:
+    pod = WorkerPod(queue="gpu")
+    job = job_for(make_plan(queue="urgent"), replace(TEMPLATE, pod=pod))
+    assert job["metadata"]["labels"][naming.LABEL_QUEUE] == "urgent"
 
 
 def test_the_job_obeys_what_the_api_server_checks() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,7 @@ def test_every_variable_is_heeded() -> None:
             "STYLEFLEET_WORKER_CPU": "4",
             "STYLEFLEET_WORKER_MEMORY": "16Gi",
             "STYLEFLEET_WORKER_SCRATCH": "5Gi",
+            "STYLEFLEET_WORKER_POD": '{"runtimeClassName": "nvidia"}',
             "STYLEFLEET_VGG19_WEIGHTS": "/weights/vgg19.h5",
             "STYLEFLEET_VGG19_SHA256": "ab" * 32,
         }
@@ -68,6 +70,7 @@ def test_every_variable_is_heeded() -> None:
     assert (worker.s3_endpoint, worker.s3_region) == ("http://minio.art:9000", "eu-west-1")
     assert (worker.credentials_secret, worker.gpu_resource) == ("keys", "amd.com/gpu")
     assert (worker.cpu, worker.memory, worker.scratch) == ("4", "16Gi", "5Gi")
+    assert worker.pod.runtime_class_name == "nvidia"
     assert dict(worker.environment) == {
         "STYLEFLEET_VGG19_WEIGHTS": "/weights/vgg19.h5",
         "STYLEFLEET_VGG19_SHA256": "ab" * 32,
@@ -101,6 +104,7 @@ def test_credentials_never_become_part_of_the_settings() -> None:
         ("STYLEFLEET_WORKER_GFLOPS", "0", "a number of at least 0.001"),
         ("STYLEFLEET_LOCAL_SLOTS", "0", "a whole number from 1 to"),
         ("STYLEFLEET_LOCAL_SLOTS", "inf", "a whole number from 1 to"),
+        ("STYLEFLEET_VGG19_WEIGHTS", "s3://models/../vgg19.h5", "a file's path or s3://bucket/key"),
     ],
 )
 def test_an_unusable_value_is_told_with_its_variable_and_what_is_allowed(name: str, value: str, allowed: str) -> None:
@@ -140,6 +144,23 @@ def test_a_worker_knows_its_shard_and_attempt() -> None:
     )
     assert (settings.weights_path, settings.weights_sha256) == (Path("/w.h5"), "ab")
     assert worker_settings(WORKER).weights_path is None
+
+
+def test_weights_may_lie_in_a_bucket() -> None:
+    weights = {"STYLEFLEET_VGG19_WEIGHTS": "s3://models/vgg19.h5", "STYLEFLEET_VGG19_SHA256": "ab"}
+    settings = worker_settings(WORKER | weights)
+    assert (settings.weights_path, settings.weights_object) == (None, Ref("models", "vgg19.h5"))
+    assert settings.weights_sha256 == "ab"
+
+
+@pytest.mark.parametrize("read", [worker_settings, controller_settings])
+def test_weights_in_a_bucket_that_are_not_pinned_or_are_a_folder_are_refused(
+    read: Callable[[dict[str, str]], object],
+) -> None:
+    with pytest.raises(SettingsInvalid, match=r"^STYLEFLEET_VGG19_SHA256 is not set: .*s3://models/vgg19\.h5"):
+        read(WORKER | {"STYLEFLEET_VGG19_WEIGHTS": "s3://models/vgg19.h5"})
+    with pytest.raises(SettingsInvalid, match="found the folder 's3://models/'"):
+        read(WORKER | {"STYLEFLEET_VGG19_WEIGHTS": "s3://models/", "STYLEFLEET_VGG19_SHA256": "ab"})
 
 
 @pytest.mark.parametrize("name", sorted(WORKER))
