@@ -9,7 +9,7 @@ LOCKED := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 # Compile Python once, whatever the machine says: TensorFlow takes twice as long to import without its bytecode.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test check bench lock clean
+.PHONY: help demo test check render bench lock clean
 
 help:            ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -41,6 +41,9 @@ check: $(VENV)/dev.installed    ## formatting, lint, types, import rules
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+render: $(VENV)/dev.installed   ## values.schema.json of the Helm chart, and k8s/ from the chart with its defaults
+	$(BIN)/python -m helm.render
 
 bench: $(VENV)/dev.installed    ## speed and memory, as ratios measured in one run
 	$(BIN)/python -m benchmarks

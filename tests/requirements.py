@@ -10,6 +10,9 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
+from typing import NoReturn
+
+import pytest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +31,13 @@ PARTS = (Part(program="chromium", packages=("chromium",), used_by="tests of page
 
 def missing() -> list[Part]:
     return [part for part in PARTS if shutil.which(part.program) is None]
+
+
+def absent(what: str) -> NoReturn:
+    """Skip on a developer's machine, fail in CI."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(what, pytrace=False)
+    pytest.skip(what)
 
 
 def main() -> int:

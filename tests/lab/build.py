@@ -27,25 +27,38 @@ class GoModule:
     """Its name in tests/lab."""
     commands: dict[str, str]
     """Program name -> import path of the command."""
+    minutes: int
+    """How long it takes on 2 cores; said before it begins."""
     version_of: str | None = None
     """The required module whose version is stamped into Kubernetes' programs; unstamped they call themselves v0.0.0."""
 
 
-MODULES = (
-    GoModule(
-        folder="go",
-        version_of="k8s.io/kubernetes",
-        commands={
-            "etcd": "go.etcd.io/etcd/server/v3",
-            "kube-apiserver": "k8s.io/kubernetes/cmd/kube-apiserver",
-            "kube-controller-manager": "k8s.io/kubernetes/cmd/kube-controller-manager",
-            "kube-scheduler": "k8s.io/kubernetes/cmd/kube-scheduler",
-            "kubectl": "k8s.io/kubernetes/cmd/kubectl",
-            "kubelet": "k8s.io/kubernetes/cmd/kubelet",
-            "pause": "stylefleet.test/lab/pause",
-        },
-    ),
+KUBERNETES = GoModule(
+    folder="go",
+    version_of="k8s.io/kubernetes",
+    commands={
+        "etcd": "go.etcd.io/etcd/server/v3",
+        "kube-apiserver": "k8s.io/kubernetes/cmd/kube-apiserver",
+        "kube-controller-manager": "k8s.io/kubernetes/cmd/kube-controller-manager",
+        "kube-scheduler": "k8s.io/kubernetes/cmd/kube-scheduler",
+        "kubectl": "k8s.io/kubernetes/cmd/kubectl",
+        "kubelet": "k8s.io/kubernetes/cmd/kubelet",
+        "pause": "stylefleet.test/lab/pause",
+    },
+    minutes=6,
 )
+CHART = GoModule(
+    folder="go-chart",
+    commands={
+        "helm": "helm.sh/helm/v4/cmd/helm",
+        "kubeconform": "github.com/yannh/kubeconform/cmd/kubeconform",
+        "kustomize": "sigs.k8s.io/kustomize/kustomize/v5",
+        "podsecurity": "stylefleet.test/lab/chart/podsecurity",
+    },
+    minutes=3,
+)
+"""What checks the Helm chart: needs no cluster, and Helm's requirements do not go together with Kubernetes' own."""
+MODULES = (KUBERNETES, CHART)
 """Another tool is one more line here (and its import in the folder's tools.go), or, if its requirements do not go
 together with Kubernetes' own, one more module."""
 
@@ -112,7 +125,7 @@ def program(paths: LabPaths, name: str) -> Path:
         if name in module.commands:
             path = module_programs(paths, module) / name
             if not path.is_file():
-                raise LabError(f"{name} is not built yet: run `python -m tests.lab build` (about 6 minutes, once)")
+                raise LabError(f"{name} is not built yet: run `python -m tests.lab build`")
             return path
     raise LabError(f"the lab builds no program named {name}; tests/lab/build.py lists them")
 
@@ -123,7 +136,7 @@ def check_go(go_mod: str) -> None:
     if needed is None:
         raise LabError("go.mod has no `go` line")
     wanted = (int(needed[1]), int(needed[2]))
-    said = f"Go {needed[1]}.{needed[2]} or newer must be on PATH to build the lab's Kubernetes"
+    said = f"Go {needed[1]}.{needed[2]} or newer must be on PATH to build the lab's programs"
     if find_tool("go") is None:
         raise LabError(f"{said}, and there is no `go`: install it (Debian's bookworm has an older one)")
     have = run(["go", "env", "GOVERSION"], env={**os.environ, **GO_ENVIRONMENT}).strip()
@@ -140,7 +153,7 @@ def build_module(paths: LabPaths, module: GoModule) -> bool:
     folder = HERE / module.folder
     go_mod = (folder / "go.mod").read_text(encoding="utf-8")
     check_go(go_mod)
-    say(f"building {', '.join(module.commands)} (about 6 minutes on 2 cores, once)")
+    say(f"building {', '.join(module.commands)} (about {module.minutes} minutes on 2 cores, once)")
     started = time.monotonic()
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="building-", dir=target.parent) as scratch:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import bases, build, cluster, images, packages, teardown
+from . import bases, build, cluster, images, packages, schemas, teardown
 from .cluster import LabStatus
 from .errors import LabError
 from .namespaces import foreign_processes, network_prefix
@@ -66,6 +66,17 @@ class Lab:
             installed = packages.install_missing()
             built = build.build_all(self.paths)
             return bool(installed) or built
+
+    def chart_tool(self, name: str) -> Path:
+        """A program that checks the Helm chart, built where it is missing; it needs Go, and neither root nor a lab."""
+        with self._alone("build"):
+            build.build_module(self.paths, build.CHART)
+        return build.program(self.paths, name)
+
+    def schemas(self) -> Path:
+        """JSON Schemas of Kubernetes' objects, a folder for each version; as `chart_tool`."""
+        with self._alone("build"):
+            return schemas.ensure(self.paths)
 
     def up(self) -> LabStatus:
         """Start what does not run yet, load the pause image, and wait until pods can start."""

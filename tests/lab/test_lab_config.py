@@ -46,7 +46,7 @@ def test_a_state_path_too_long_for_sockets_is_refused_at_the_door() -> None:
 
 
 def test_all_programs_are_built_by_one_command_with_the_required_version(tmp_path: Path) -> None:
-    module = build.MODULES[0]
+    module = build.KUBERNETES
     arguments = build.build_arguments(module, GO_MOD, tmp_path)
     assert arguments[:3] == ["go", "build", "-mod=readonly"]
     assert arguments[-len(module.commands) :] == list(module.commands.values())

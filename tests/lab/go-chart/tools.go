@@ -6,4 +6,5 @@ package tools
 import (
 	_ "github.com/yannh/kubeconform/cmd/kubeconform"
 	_ "helm.sh/helm/v4/cmd/helm"
+	_ "sigs.k8s.io/kustomize/kustomize/v5"
 )

@@ -1,0 +1,138 @@
+"""The Role grants what the code asks for, and nothing else: the client's own requests are recorded and compared."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from stylefleet import naming
+from stylefleet.cluster import Cluster
+from stylefleet.cluster_kubernetes import KubernetesCluster, connect
+from stylefleet.jobs import JobView, job_for, view
+from tests.builders import TEMPLATE, make_plan
+from tests.chart.conftest import BUCKET, Chart, Json
+
+Right = tuple[str, str, str]
+"""API group (empty for the core), resource, verb."""
+PATH = re.compile(
+    r"/(?:api|apis/(?P<group>[^/]+))/v\d+/namespaces/(?P<namespace>[^/]+)/(?P<resource>[a-z]+)(?:/(?P<name>[^/]+))?"
+)
+VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+JOB = job_for(make_plan(), TEMPLATE)
+JOB["metadata"]["uid"] = "uid-1"
+ELECTION: set[Right] = {("coordination.k8s.io", "leases", verb) for verb in ("create", "get", "update")}
+"""What leader election by a Lease asks for, by client-go's rules."""
+
+
+class Recorder:
+    """An API server that writes down which rights each request takes, and has one Job."""
+
+    def __init__(self) -> None:
+        self.rights: set[Right] = set()
+
+    def answer(self, method: str, url: str) -> tuple[int, Json]:
+        parts = urlsplit(url)
+        match = PATH.fullmatch(parts.path)
+        assert match is not None, url
+        assert match["namespace"] == "art", "never another namespace"
+        verb = VERBS.get(method) or ("get" if match["name"] else "list")
+        if "watch" in parse_qs(parts.query):
+            verb = "watch"
+        self.rights.add((match["group"] or "", match["resource"], verb))
+        if verb == "create":
+            return 409, {"message": "already exists"}  # so that the caller looks whose it is
+        return 200, JOB if match["name"] else {"items": [], "metadata": {}}
+
+
+@pytest.fixture
+def recorder() -> Recorder:
+    return Recorder()
+
+
+@pytest.fixture
+def cluster(recorder: Recorder, tmp_path: Path) -> Iterator[KubernetesCluster]:
+    class Handler(BaseHTTPRequestHandler):
+        def _any(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            status, body = recorder.answer(self.command, self.path)
+            data = json.dumps(body).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _any  # noqa: N815 - as the base class calls them
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Nothing to tell."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    config = tmp_path / "kubeconfig"
+    config.write_text(
+        json.dumps(
+            {
+                "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{server.server_port}"}}],
+                "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+                "users": [{"name": "u", "user": {}}],
+                "current-context": "c",
+            }
+        )
+    )
+    yield KubernetesCluster(connect(config), "art")
+    server.shutdown()
+    server.server_close()
+
+
+JOB_VIEW: JobView = view(JOB)
+CALLS: dict[str, Callable[[KubernetesCluster], object]] = {
+    "create_job": lambda cluster: cluster.create_job(JOB),
+    "list_jobs": lambda cluster: cluster.list_jobs(),
+    "release_job": lambda cluster: cluster.release_job(JOB_VIEW),
+    "delete_job": lambda cluster: cluster.delete_job(JOB_VIEW),
+    "waiting_because": lambda cluster: cluster.waiting_because(JOB_VIEW),
+}
+
+
+def granted(role: Json) -> set[Right]:
+    return {
+        (group, resource, verb)
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+
+
+def test_every_call_of_the_contract_is_recorded() -> None:
+    contract = {name for name, _ in inspect.getmembers(Cluster, inspect.isfunction) if not name.startswith("_")}
+    assert contract == CALLS.keys()
+
+
+def test_the_role_grants_the_verbs_that_the_code_uses_and_no_other(
+    chart: Chart, cluster: KubernetesCluster, recorder: Recorder
+) -> None:
+    for call in CALLS.values():
+        call(cluster)
+    assert granted(chart.render(BUCKET).find("Role")) == recorder.rights | ELECTION
+
+
+def test_a_lease_of_another_name_cannot_be_changed(chart: Chart) -> None:
+    rules = [r for r in chart.render(BUCKET).find("Role")["rules"] if r["resources"] == ["leases"]]
+    assert [r.get("resourceNames") for r in rules if r["verbs"] != ["create"]] == [["art-stylefleet"]]
+
+
+def test_the_recorder_sees_what_each_call_asks_for(cluster: KubernetesCluster, recorder: Recorder) -> None:
+    cluster.delete_job(replace(JOB_VIEW, deleting=False))
+    assert recorder.rights == {("batch", "jobs", verb) for verb in ("get", "patch", "delete")}
+    assert naming.FINALIZER in JOB["metadata"]["finalizers"]
