@@ -19,7 +19,7 @@ HEADER = """\
 def rendered(helm: Path) -> str:
     """What stands in k8s/stylefleet.yaml."""
     command = [helm, "template", "stylefleet", CHART, "--namespace=stylefleet", "--set=storage.bucket=stylefleet"]
-    return HEADER + subprocess.run([*command, "--skip-tests"], check=True, capture_output=True, text=True).stdout
+    return HEADER + subprocess.run([*command, "--no-hooks"], check=True, capture_output=True, text=True).stdout
 
 
 if __name__ == "__main__":

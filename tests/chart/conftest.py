@@ -65,7 +65,8 @@ class Rendered:
 
     def pods(self) -> list[Json]:
         """Every pod template of the chart and of its controller."""
-        return [self.controller, self.doctor, self.job()["spec"]["template"]]
+        retire = self.find("Job", "art-stylefleet-retire")["spec"]["template"]
+        return [self.controller, self.doctor, retire, self.job()["spec"]["template"]]
 
 
 def _field(entry: Json) -> str:

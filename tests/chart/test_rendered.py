@@ -73,6 +73,7 @@ def test_only_the_controller_has_a_token_and_nobody_has_rights_beyond_the_namesp
     rendered = chart.render(VARIANTS[variant])
     assert not rendered.kinds() & {"ClusterRole", "ClusterRoleBinding", "Secret"}
     assert rendered.controller["spec"]["automountServiceAccountToken"] is True
+    assert rendered.doctor["spec"]["automountServiceAccountToken"] is True
     worker = rendered.job()["spec"]["template"]["spec"]
     assert worker["automountServiceAccountToken"] is False
     (subject,) = rendered.find("RoleBinding")["subjects"]
@@ -270,6 +271,20 @@ def test_helm_test_runs_doctor_as_the_controller(chart: Chart) -> None:
     assert (doctor["args"], controller["args"]) == (["doctor"], ["controller"])
     same = ("image", "env", "envFrom", "securityContext")
     assert {k: doctor[k] for k in same} == {k: controller[k] for k in same}
+
+
+def test_uninstalling_ends_the_jobs_that_are_no_objects_of_the_release(chart: Chart) -> None:
+    rendered = chart.render(BUCKET)
+    hooks = [o for o in rendered.objects if o["metadata"]["name"] == "art-stylefleet-retire"]
+    assert {o["kind"] for o in hooks} == {"ServiceAccount", "Role", "RoleBinding", "Job"}
+    for hook in hooks:
+        annotations = hook["metadata"]["annotations"]
+        assert annotations["helm.sh/hook"] == "post-delete"
+        assert "hook-succeeded" in annotations["helm.sh/hook-delete-policy"]
+        assert (annotations.get("helm.sh/hook-weight") == "-1") is (hook["kind"] != "Job"), "rights come first"
+    pod = rendered.find("Job", "art-stylefleet-retire")["spec"]["template"]["spec"]
+    assert pod["serviceAccountName"] == "art-stylefleet-retire", "the controller's is gone by then"
+    assert pod["containers"][0]["args"] == ["retire"]
 
 
 def test_the_notes_name_the_next_three_commands(chart: Chart, tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -18,6 +18,7 @@ from stylefleet import naming
 from stylefleet.cluster import Cluster
 from stylefleet.cluster_kubernetes import KubernetesCluster, connect
 from stylefleet.jobs import JobView, job_for, view
+from stylefleet.retire import retire
 from tests.builders import TEMPLATE, make_plan
 from tests.chart.conftest import BUCKET, Chart, Json
 
@@ -38,6 +39,8 @@ class Recorder:
 
     def __init__(self) -> None:
         self.rights: set[Right] = set()
+        self.jobs: list[Json] = []
+        """What is listed, until it is deleted."""
 
     def answer(self, method: str, url: str) -> tuple[int, Json]:
         parts = urlsplit(url)
@@ -48,9 +51,11 @@ class Recorder:
         if "watch" in parse_qs(parts.query):
             verb = "watch"
         self.rights.add((match["group"] or "", match["resource"], verb))
+        if verb == "delete":
+            self.jobs = []
         if verb == "create":
             return 409, {"message": "already exists"}  # so that the caller looks whose it is
-        return 200, JOB if match["name"] else {"items": [], "metadata": {}}
+        return 200, JOB if match["name"] else {"items": self.jobs, "metadata": {}}
 
 
 @pytest.fixture
@@ -102,6 +107,14 @@ CALLS: dict[str, Callable[[KubernetesCluster], object]] = {
     "delete_job": lambda cluster: cluster.delete_job(JOB_VIEW),
     "waiting_because": lambda cluster: cluster.waiting_because(JOB_VIEW),
 }
+
+
+def test_a_role_that_ends_jobs_can_do_nothing_else(
+    chart: Chart, cluster: KubernetesCluster, recorder: Recorder
+) -> None:
+    recorder.jobs = [JOB]
+    retire(cluster, TEMPLATE.bucket, seconds=60)
+    assert granted(chart.render(BUCKET).find("Role", "art-stylefleet-retire")) == recorder.rights
 
 
 def granted(role: Json) -> set[Right]:

@@ -109,7 +109,7 @@ capabilities: {drop: [ALL]}
 {{- toJson $pod -}}
 {{- end -}}
 
-{{/* The controller's environment; `helm test` runs doctor with the same. */}}
+{{/* The controller's environment; hooks run with the same. */}}
 {{- define "stylefleet.environment" -}}
 {{- $values := .Values -}}
 {{- $weights := $values.worker.weights -}}
@@ -173,7 +173,7 @@ capabilities: {drop: [ALL]}
 {{- end }}
 {{- end -}}
 
-{{/* The one container of the controller's and doctor's pods, but for probes and ports. */}}
+{{/* The one container of the controller's and the hooks' pods, but for probes and ports. */}}
 {{- define "stylefleet.container" -}}
 image: {{ include "stylefleet.image" (dict "root" . "image" .Values.controller.image) | quote }}
 imagePullPolicy: {{ .Values.controller.image.pullPolicy }}
@@ -188,9 +188,8 @@ volumeMounts:
   - {name: tmp, mountPath: /tmp}
 {{- end -}}
 
-{{/* What the pods of both have in common. */}}
+{{/* What all pods of that container have in common, but for their ServiceAccount. */}}
 {{- define "stylefleet.pod" -}}
-serviceAccountName: {{ include "stylefleet.controllerAccount" . }}
 automountServiceAccountToken: true
 enableServiceLinks: false
 securityContext: {{- include "stylefleet.podSecurity" . | nindent 2 }}

@@ -222,6 +222,26 @@ def controller(
 
 
 @app.command()
+def retire(
+    seconds: Annotated[int, typer.Option(help="How long workers may take to end.")] = 240,
+) -> None:
+    """End all workers in the cluster and remove their Jobs; a controller that is installed again goes on.
+
+    `helm uninstall` runs it. Settings come from the controller's variables.
+
+    Example: stylefleet retire
+    """
+    from stylefleet import cluster_kubernetes, logs
+    from stylefleet import retire as command
+    from stylefleet.settings import controller_settings
+
+    logs.configure(component="retire")
+    settings = controller_settings()
+    cluster = cluster_kubernetes.KubernetesCluster(cluster_kubernetes.connect(), settings.worker.namespace)
+    command.retire(cluster, settings.store.bucket, seconds=seconds)
+
+
+@app.command()
 def worker() -> None:
     """Do one shard of a run; started by the cluster, not by hand."""
     # By name: the commands above must not reach TensorFlow through an import (import-linter holds it).
