@@ -98,7 +98,6 @@ def test_the_judge_of_pods_sees_what_is_forbidden(chart: Chart) -> None:
     [
         {"controller": {"securityContext": {"privileged": True}}},
         {"controller": {"podSecurityContext": {"runAsUser": 0}}},
-        {"controller": {"podSecurityContext": None}},
         {"controller": {"hostNetwork": True}},
         {"controller": {"podAnnotations": {"container.apparmor.security.beta.kubernetes.io/controller": "unconfined"}}},
         {"controller": {"podAnnotations": {"seccomp.security.alpha.kubernetes.io/pod": "unconfined"}}},
@@ -113,6 +112,11 @@ def test_no_value_can_loosen_the_restricted_standard(chart: Chart, override: Jso
     done = chart.template({"storage": {"bucket": "service"}} | override)
     assert done.returncode != 0
     assert "values don't meet the specifications of the schema" in done.stderr
+
+
+def test_a_null_takes_nothing_away(chart: Chart) -> None:
+    nulls = {"controller": {"podSecurityContext": None, "securityContext": None}, "worker": {"securityContext": None}}
+    assert chart.render(VARIANTS["defaults"] | nulls) == chart.render(VARIANTS["defaults"])
 
 
 @pytest.mark.parametrize(

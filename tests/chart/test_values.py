@@ -123,10 +123,10 @@ def test_a_value_without_a_comment_is_refused() -> None:
 @pytest.mark.parametrize("path", LEAVES, ids=".".join)
 def test_every_value_changes_something(chart: Chart, path: tuple[str, ...]) -> None:
     name = ".".join(path)
-    value, schema = VALUES, SCHEMA
+    context = merged(ON, OTHERS.get(name, (None, {}))[1])
+    value, schema = merged(VALUES, context), SCHEMA
     for part in path:
         value, schema = value[part], schema["properties"][part]
-    context = merged(ON, OTHERS.get(name, (None, {}))[1])
     before = chart.template(context)
     after = chart.template(merged(context, at(path, other(name, value, schema))))
     assert before.returncode == 0, before.stderr

@@ -29,6 +29,8 @@ class GoModule:
     """Program name -> import path of the command."""
     minutes: int
     """How long it takes on 2 cores; said before it begins."""
+    stamps: tuple[str, ...] = ()
+    """Further variables that are set at link time, `import/path.name=value`."""
     version_of: str | None = None
     """The required module whose version is stamped into Kubernetes' programs; unstamped they call themselves v0.0.0."""
 
@@ -55,6 +57,11 @@ CHART = GoModule(
         "kustomize": "sigs.k8s.io/kustomize/kustomize/v5",
         "podsecurity": "stylefleet.test/lab/chart/podsecurity",
     },
+    stamps=(
+        # The Kubernetes that charts are rendered for where there is no cluster to ask; unstamped it is 1.20.
+        "helm.sh/helm/v4/pkg/chart/common.k8sVersionMajor=1",
+        "helm.sh/helm/v4/pkg/chart/common.k8sVersionMinor=34",
+    ),
     minutes=3,
 )
 """What checks the Helm chart: needs no cluster, and Helm's requirements do not go together with Kubernetes' own."""
@@ -90,7 +97,8 @@ def linker_flags(version: str | None) -> str:
 def build_arguments(module: GoModule, go_mod: str, output: Path) -> list[str]:
     """One `go build` for all commands: shared packages are compiled once and both cores stay busy."""
     version = required_version(go_mod, module.version_of) if module.version_of else None
-    flags = ["-mod=readonly", "-trimpath", "-buildvcs=false", f"-ldflags={linker_flags(version)}"]
+    stamped = "".join(f" -X {stamp}" for stamp in module.stamps)
+    flags = ["-mod=readonly", "-trimpath", "-buildvcs=false", f"-ldflags={linker_flags(version)}{stamped}"]
     return ["go", "build", *flags, "-o", f"{output}/", *module.commands.values()]
 
 

@@ -249,8 +249,8 @@ volumes:
     - {protocol: UDP, port: {{ . }}}
     - {protocol: TCP, port: {{ . }}}
     {{- end }}
-- to: {{- include "stylefleet.peers" $policy.s3Cidrs | nindent 4 }}
-  ports: {{- include "stylefleet.ports" $ports | nindent 4 }}
+- to: {{- include "stylefleet.peers" $policy.s3Cidrs | trim | nindent 4 }}
+  ports: {{- include "stylefleet.ports" $ports | trim | nindent 4 }}
 {{- if eq .Values.identity.kind "podIdentity" }}
 # EKS Pod Identity's agent on the node.
 - to:
