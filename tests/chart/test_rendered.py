@@ -124,7 +124,10 @@ def test_nobody_may_talk_to_a_worker_and_prometheus_to_the_controller(chart: Cha
 
 @pytest.mark.parametrize("variant", sorted(VARIANTS.keys() - {"gke", "nothing more than needed"}))
 def test_the_nodes_own_credentials_are_out_of_reach(chart: Chart, variant: str) -> None:
-    for policy in policies(chart.render(VARIANTS[variant])):
+    # On the very port where they are given out.
+    storage = VARIANTS[variant]["storage"] | {"endpoint": "http://s3.example"}
+    for policy in policies(chart.render(VARIANTS[variant] | {"storage": storage})):
+        assert reaches(policy, SOMEWHERE, 80)
         assert not reaches(policy, METADATA_SERVER, 80)
         assert reaches(policy, POD_IDENTITY_AGENT, 80) is (variant == "podIdentity")
         assert not reaches(policy, "fd00:ec2::254", 80)
