@@ -17,7 +17,9 @@ import pytest
 from stylefleet import naming
 from stylefleet.cluster import Cluster
 from stylefleet.cluster_kubernetes import KubernetesCluster, connect
+from stylefleet.errors import PreconditionFailed
 from stylefleet.jobs import JobView, job_for, view
+from stylefleet.lease_kubernetes import KubernetesLease
 from stylefleet.retire import retire
 from tests.builders import TEMPLATE, make_plan
 from tests.chart.conftest import BUCKET, Chart, Json
@@ -30,8 +32,7 @@ PATH = re.compile(
 VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 JOB = job_for(make_plan(), TEMPLATE)
 JOB["metadata"]["uid"] = "uid-1"
-ELECTION: set[Right] = {("coordination.k8s.io", "leases", verb) for verb in ("create", "get", "update")}
-"""What leader election by a Lease asks for, by client-go's rules."""
+LEASE = {"metadata": {"resourceVersion": "1"}, "spec": {}}
 
 
 class Recorder:
@@ -55,7 +56,10 @@ class Recorder:
             self.jobs = []
         if verb == "create":
             return 409, {"message": "already exists"}  # so that the caller looks whose it is
-        return 200, JOB if match["name"] else {"items": self.jobs, "metadata": {}}
+        return 200, {"jobs": JOB, "leases": LEASE}[match["resource"]] if match["name"] else {
+            "items": self.jobs,
+            "metadata": {},
+        }
 
 
 @pytest.fixture
@@ -137,7 +141,13 @@ def test_the_role_grants_the_verbs_that_the_code_uses_and_no_other(
 ) -> None:
     for call in CALLS.values():
         call(cluster)
-    assert granted(chart.render(BUCKET).find("Role")) == recorder.rights | ELECTION
+    lease = KubernetesLease(cluster._batch.api_client, namespace="art", name="art-stylefleet")
+    found = lease.read()
+    assert found is not None
+    lease.write(found)
+    with pytest.raises(PreconditionFailed):
+        lease.write({"metadata": {}})
+    assert granted(chart.render(BUCKET).find("Role")) == recorder.rights
 
 
 def test_a_lease_of_another_name_cannot_be_changed(chart: Chart) -> None:
