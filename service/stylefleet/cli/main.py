@@ -35,8 +35,9 @@ EndpointOption = Annotated[
 
 def main() -> None:
     """Entry point: failures become one line on stderr and a pinned exit code."""
-    # As process 1 of a container Python would ignore SIGTERM until the controller or the worker listens for it.
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    # Process 1 of a container has no default action: without this, SIGTERM would be ignored until the controller or the
+    # worker listens for it.
+    signal.signal(signal.SIGTERM, lambda number, _: os._exit(128 + number))
     try:
         app()
     except StylefleetError as error:
