@@ -67,8 +67,8 @@ def shard_in_the_bucket() -> Shard:
     style = shard.plan.styles[0]
     etag = shard.store.put(Ref(SHOP, "styles/waves.jpg"), shard.store.get(style.image).data)
     shard.plan = replace(shard.plan, styles=(replace(style, image=Ref(SHOP, "styles/waves.jpg"), etag=etag),))
-    mask = jpeg_bytes(0, size=(32, 20))
-    shard.add(Companion(role="protect", at=Ref(SHOP, "masks/")), mask, mask)
+    masks = (jpeg_bytes(0, size=(32, 20)), jpeg_bytes(0, size=(32, 22)))
+    shard.add(Companion(role="protect", at=Ref(SHOP, "masks/")), *masks)
     tasks = shard_bytes(shard.tasks)
     digest = hashlib.sha256(tasks).hexdigest()
     shard.plan = replace(shard.plan, shards=(ShardEntry(index=0, tasks=2, digest=digest),))
