@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -183,14 +184,18 @@ def first_process() -> Iterator[psutil.Popen]:
     command = command_within(image, *entry, "controller", before=own_processes, **unreachable)
     with psutil.Popen(command) as process:
         yield process
-        for left in process.children(recursive=True):
+        for left in process.children(recursive=True) if process.poll() is None else ():
             left.kill()
 
 
 def test_process_1_ends_on_sigterm_also_before_it_has_begun_its_work(first_process: psutil.Popen) -> None:
     def python() -> psutil.Process | None:
-        found = [p for p in first_process.children(recursive=True) if "stylefleet.cli.main" in " ".join(p.cmdline())]
-        return found[-1] if found and found[-1].name().startswith("python") else None
+        for process in first_process.children(recursive=True):
+            # The shell's other programs come and go meanwhile.
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if process.name().startswith("python") and "stylefleet.cli.main" in process.cmdline():
+                    return process
+        return None
 
     deadline = time.monotonic() + 120
     while (process := python()) is None or not catches_sigterm(process.pid):
