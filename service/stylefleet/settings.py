@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,6 +86,9 @@ _WORKER_VARIABLES = ("STYLEFLEET_VGG19_WEIGHTS", "STYLEFLEET_VGG19_SHA256", "TF_
 """What the controller passes on to its workers where it is set."""
 
 
+_ENDPOINT = re.compile(r"https?://[^\s/?#@]+(/[^\s?#@]*)?")
+
+
 def _required(environment: Mapping[str, str], name: str) -> str:
     value = environment.get(name, "")
     if not value:
@@ -115,6 +119,14 @@ def _whole(environment: Mapping[str, str], name: str, default: int | None, *, mi
     return value
 
 
+def _endpoint(environment: Mapping[str, str], name: str) -> str | None:
+    endpoint = environment.get(name) or None
+    if endpoint is not None and not _ENDPOINT.fullmatch(endpoint):
+        # Not quoted: a user and a password in it would now be in the log, and later in every Job.
+        raise SettingsInvalid(f"{name}: allowed is an address such as http://minio:9000, without user and query")
+    return endpoint
+
+
 def store_settings(environment: Mapping[str, str] = os.environ) -> StoreSettings:
     """Raises SettingsInvalid."""
     bucket = _required(environment, "STYLEFLEET_BUCKET")
@@ -123,7 +135,7 @@ def store_settings(environment: Mapping[str, str] = os.environ) -> StoreSettings
         raise SettingsInvalid(f"STYLEFLEET_BUCKET: found {bucket!r}, allowed is a bucket's name: {rule}")
     return StoreSettings(
         bucket=bucket,
-        endpoint_url=environment.get("STYLEFLEET_S3_ENDPOINT") or None,
+        endpoint_url=_endpoint(environment, "STYLEFLEET_S3_ENDPOINT"),
         region=environment.get("AWS_REGION") or None,
     )
 
@@ -155,7 +167,7 @@ def controller_settings(environment: Mapping[str, str] = os.environ) -> Controll
             namespace=environment.get("STYLEFLEET_NAMESPACE") or "default",
             service_account=environment.get("STYLEFLEET_WORKER_SERVICE_ACCOUNT") or "default",
             bucket=store.bucket,
-            s3_endpoint=environment.get("STYLEFLEET_WORKER_S3_ENDPOINT") or store.endpoint_url,
+            s3_endpoint=_endpoint(environment, "STYLEFLEET_WORKER_S3_ENDPOINT") or store.endpoint_url,
             s3_region=store.region,
             credentials_secret=environment.get("STYLEFLEET_WORKER_SECRET") or None,
             gpu_resource=environment.get("STYLEFLEET_GPU_RESOURCE") or "nvidia.com/gpu",

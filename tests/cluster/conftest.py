@@ -21,11 +21,11 @@ from typing import Any, NoReturn
 import pytest
 
 from stylefleet.local_s3 import ACCESS_KEY, SECRET_KEY, LocalS3, local_s3
+from tests import container_images
 from tests.cluster.network_namespace import inside
 from tests.fleet import Fleet, picture
 from tests.lab import Lab, packages
 
-REPOSITORY = Path(__file__).parents[2]
 GPU_RESOURCE = "nvidia.com/gpu"
 
 
@@ -79,8 +79,7 @@ def kubernetes() -> Iterator[Kubernetes]:
     # Before the namespace is entered: builds need the registries, which are outside.
     lab.up()
     try:
-        archive = lab.build_image(tag="localhost/stylefleet-worker:test", context=REPOSITORY, target="worker-cpu")
-        image = lab.load_image(archive)
+        image = lab.load_image(container_images.archive("worker-cpu"))
         kubectl_folder = lab.kubectl_program.parent
         with pytest.MonkeyPatch.context() as patch, inside(lab.netns):
             patch.setenv("PATH", f"{kubectl_folder}:{os.environ['PATH']}")

@@ -6,10 +6,12 @@ is no option: this buildah packs OCI layers whatever it is told, and containerd 
 
 import json
 import os
+import shlex
 import tarfile
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from .errors import LabError
 from .process import BOOT_ID
@@ -104,6 +106,35 @@ def known_image(paths: LabPaths, name: str) -> Path | None:
     listed = run([*buildah(paths), "images", "--quiet", "--no-trunc", "--filter", f"reference={name}"])
     ids = [line.removeprefix("sha256:")[:16] for line in listed.split()]
     return next((archive for archive in archives if archive.stem.rpartition("@")[2] in ids), None)
+
+
+def config(archive: Path) -> dict[str, Any]:
+    """The image's configuration, as the OCI image specification has it: User, Entrypoint, Env, Labels."""
+    with tarfile.open(archive, "r:") as tar:
+
+        def blob(digest: str) -> dict[str, Any]:
+            member = tar.extractfile(f"blobs/{digest.replace(':', '/')}")
+            assert member is not None
+            found: dict[str, Any] = json.load(member)
+            return found
+
+        _, digest = archive_identity(archive)
+        found: dict[str, Any] = blob(blob(digest)["config"]["digest"])["config"]
+        return found
+
+
+def command_within(paths: LabPaths, archive: Path, script: str, *arguments: str) -> list[str]:
+    """The argv of a shell script that finds the image's files at `$root`, mounted, and writable for root; what it
+    writes there is thrown away."""
+    prefix = buildah(paths)
+    alone, tool = prefix[: prefix.index("buildah")], shlex.join(prefix[prefix.index("buildah") :])
+    mounted = f"""set -e
+name=$({tool} from {archive.stem.rpartition("@")[2]})
+trap '{tool} rm "$name" > /dev/null' EXIT
+root=$({tool} mount "$name")
+{script}
+"""
+    return [*alone, "sh", "-c", mounted, "sh", *arguments]
 
 
 def archive_identity(archive: Path) -> tuple[str, str]:

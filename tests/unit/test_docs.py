@@ -50,3 +50,24 @@ def test_every_command_has_an_example_in_its_help() -> None:
             continue  # started by the cluster, not by people
         text = CliRunner().invoke(app, [name, "--help"]).output
         assert f"Example: {'STYLEFLEET_BUCKET' if name == 'controller' else f'stylefleet {name}'}" in text, name
+
+
+def test_every_claim_of_the_threat_model_names_tests_that_exist() -> None:
+    text = (ROOT / "SECURITY.md").read_text()
+    threats = text.partition("## Threats")[2].partition("\n## ")[0]
+    rows = [line for line in threats.splitlines() if line.startswith("| ") and not line.startswith("| could |")]
+    assert len(rows) > 20
+    for row in rows:
+        could, stops, tests = (cell.strip() for cell in row.strip("|").split(" | "))
+        assert could
+        assert stops
+        named = re.findall(r"`([^`]+)`", tests)
+        assert named, f"no test for: {could}"
+        for place in named:
+            path, _, name = place.partition("::")
+            assert re.search(rf"(?m)^def {name}\(", (ROOT / path).read_text()), place
+
+
+def test_every_file_that_the_threat_model_points_to_exists() -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", (ROOT / "SECURITY.md").read_text()):
+        assert (ROOT / target).exists(), target

@@ -5,14 +5,14 @@ from collections.abc import Iterator
 import pytest
 
 from stylefleet import naming, planner
-from stylefleet.errors import PlanInvalid
+from stylefleet.errors import PlanInvalid, RecordUnreadable
 from stylefleet.naming import Ref
-from stylefleet.plan import Plan
+from stylefleet.plan import Plan, plan_to_json
 from stylefleet.planner import Pace
 from stylefleet.store import Listed
 from stylefleet.store_memory import MemoryStore
 from stylefleet.tasks import Task, tasks_from_bytes
-from tests.builders import NOW, RUN, jpeg_bytes, make_manifest
+from tests.builders import NOW, RUN, jpeg_bytes, make_manifest, make_plan
 
 
 @pytest.fixture
@@ -59,6 +59,13 @@ def test_a_plan_tells_the_workers_what_results_are(store: MemoryStore) -> None:
     made = plan(store, output=output)
     assert (made.image_format, made.quality, made.depth, made.keep_metadata) == ("png", 80, 16, ("exif", "icc"))
     assert planner.load_plan(store, "service", "spring", RUN) == made
+
+
+def test_the_plan_of_another_run_is_not_taken() -> None:
+    store = MemoryStore("service")
+    store.put(Ref("service", naming.plan_key("spring", RUN)), plan_to_json(make_plan(name="autumn")))
+    with pytest.raises(RecordUnreadable, match="is that of autumn"):
+        planner.load_plan(store, "service", "spring", RUN)
 
 
 def test_there_is_no_plan_before_planning(store: MemoryStore) -> None:

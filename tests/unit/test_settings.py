@@ -85,6 +85,14 @@ def test_credentials_never_become_part_of_the_settings() -> None:
     assert "id-id" not in repr(settings)
 
 
+@pytest.mark.parametrize("name", ["STYLEFLEET_S3_ENDPOINT", "STYLEFLEET_WORKER_S3_ENDPOINT"])
+@pytest.mark.parametrize("url", ["http://me:hush-hush@minio:9000", "https://s3.example/?key=hush-hush", "minio:9000"])
+def test_an_endpoint_with_credentials_is_refused_and_not_quoted(name: str, url: str) -> None:
+    with pytest.raises(SettingsInvalid, match=name) as caught:
+        controller_settings({"STYLEFLEET_BUCKET": "service", name: url})
+    assert "hush-hush" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("name", "value", "allowed"),
     [

@@ -19,7 +19,7 @@ from rich.table import Table
 from stylefleet import manifest as manifests
 from stylefleet import naming, yaml_positions
 from stylefleet import status as statuses
-from stylefleet.errors import ExitCode, ManifestInvalid, NotFound, SettingsInvalid
+from stylefleet.errors import ExitCode, ManifestInvalid, NotFound, SettingsInvalid, printable
 from stylefleet.naming import Ref
 from stylefleet.status import Phase, Status
 from stylefleet.store import Store
@@ -109,7 +109,9 @@ def read_status(store: Store, bucket: str, name: str) -> Status:
 def status(store: Store, bucket: str, name: str, *, output: str) -> None:
     """Print the status as a table or as the JSON document."""
     if output == "json":
-        print(store.get(Ref(bucket, naming.status_key(name))).data.decode(), end="")
+        # Line by line, since only its own line breaks are ours; the escapes are JSON's own.
+        for line in store.get(Ref(bucket, naming.status_key(name))).data.decode().splitlines():
+            print(printable(line))
         return
     if output != "table":
         raise SettingsInvalid(f"-o: found {output!r}, allowed are table and json")
@@ -120,7 +122,7 @@ def status_table(found: Status) -> Table:
     """The status for a terminal."""
     table = Table(show_header=False, box=None, pad_edge=False)
     colour = COLOUR_BY_PHASE.get(found.phase, "cyan")
-    table.add_row("name", escape(found.name))
+    table.add_row("name", _shown(found.name))
     table.add_row("phase", f"[{colour}]{found.phase.value}[/]")
     counts = f"{found.done} done, {found.failed} failed, {found.skipped} already there, {found.pending} to do"
     if found.pictures:
@@ -132,12 +134,17 @@ def status_table(found: Status) -> Table:
         ("report", found.report),
     ):
         if text:
-            table.add_row(label, escape(text))
+            table.add_row(label, _shown(text))
     if found.eta_seconds is not None and not found.phase.final:
         table.add_row("ready in about", duration(found.eta_seconds))
     for error in found.errors if len(found.errors) > 1 else ():
-        table.add_row("error", escape(str(error)))
+        table.add_row("error", _shown(str(error)))
     return table
+
+
+def _shown(text: str) -> str:
+    """Text from the bucket or the cluster, as a terminal may show it."""
+    return escape(printable(text))
 
 
 def duration(seconds: float) -> str:
@@ -203,11 +210,11 @@ def wait(store: Store, bucket: str, name: str) -> ExitCode:
     )
     try:
         with Progress(*columns, console=console) as progress:
-            bar = progress.add_task(escape(name), total=None, note="waiting for the controller")
+            bar = progress.add_task(_shown(name), total=None, note="waiting for the controller")
             for last in follow(store, bucket, name, run=run):
                 note = last.waiting_because or ready_in(last, datetime.now(UTC)) or last.phase.value
                 total = last.pictures or None
-                progress.update(bar, total=total, completed=last.pictures - last.pending, note=escape(note))
+                progress.update(bar, total=total, completed=last.pictures - last.pending, note=_shown(note))
     except KeyboardInterrupt:
         console.print(f"\nstill running; come back with:  stylefleet wait {name}", highlight=False)
         return ExitCode.INTERRUPTED
@@ -227,4 +234,4 @@ def cancel(store: Store, bucket: str, name: str) -> None:
 def _print_errors(file_name: str, error: ManifestInvalid) -> None:
     console = Console(stderr=True, soft_wrap=True)
     for one in error.errors:
-        console.print(f"{file_name}: {one}", markup=False, highlight=False)
+        console.print(f"{printable(file_name)}: {one}", markup=False, highlight=False)

@@ -5,6 +5,7 @@ commands that only talk to a bucket never load TensorFlow.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +13,7 @@ from typing import Annotated
 import typer
 
 from stylefleet import __version__
-from stylefleet.errors import ExitCode, NotFound, PermanentError, StylefleetError, TransientError
+from stylefleet.errors import ExitCode, NotFound, PermanentError, StylefleetError, TransientError, printable
 from stylefleet.recipe import BACKBONES, PRESETS
 
 app = typer.Typer(
@@ -34,15 +35,23 @@ EndpointOption = Annotated[
 
 def main() -> None:
     """Entry point: failures become one line on stderr and a pinned exit code."""
+    # Process 1 of a container has no default action: without this, SIGTERM would be ignored until the controller or the
+    # worker listens for it.
+    signal.signal(signal.SIGTERM, lambda number, _: os._exit(128 + number))
     try:
         app()
     except StylefleetError as error:
-        typer.secho(f"stylefleet: {error}", err=True, fg="red")
+        _complain(error)
         sys.exit(exit_code_for(error))
     except OSError as error:
         # A folder that is not there, a file that may not be read, a port that is taken.
-        typer.secho(f"stylefleet: {error}", err=True, fg="red")
+        _complain(error)
         sys.exit(ExitCode.INVALID)
+
+
+def _complain(error: Exception) -> None:
+    sentences = "\n".join(printable(line) for line in str(error).split("\n"))
+    typer.secho(f"stylefleet: {sentences}", err=True, fg="red")
 
 
 def exit_code_for(error: StylefleetError) -> ExitCode:
