@@ -11,9 +11,9 @@ import tenacity
 import urllib3.exceptions
 from kubernetes import client, config
 
-from stylefleet import naming
+from stylefleet import diagnosis, naming
 from stylefleet.errors import AccessDenied, ClusterUnavailable, PermanentError, PreconditionFailed, SettingsInvalid
-from stylefleet.jobs import JobView, Json, view, waiting_reason
+from stylefleet.jobs import JobView, Json, view
 
 TIMEOUT_SECONDS = (5.0, 30.0)
 """To connect and to read: a half-open connection must not hold the controller for ever."""
@@ -119,16 +119,47 @@ class KubernetesCluster:
             return
 
     def waiting_because(self, job: JobView) -> str:
-        pods = _json(
+        pending = self.pods(job.name, "Pending")
+        held_up = diagnosis.of_waiting(pending)
+        if held_up is not None:
+            return str(held_up)
+        failed = [] if pending else self.pods(job.name, "Failed")
+        try:
+            # Of the pod that nothing is known about, or else of the Job, which then could not make one.
+            warnings = self.warnings(pending[0]["metadata"]["uid"] if pending else job.uid)
+        except AccessDenied:
+            return str(diagnosis.EVENTS_UNREADABLE)
+        newest = max((p["metadata"]["creationTimestamp"] for p in failed), default="")
+        found = diagnosis.of_events(warnings, since=newest) or diagnosis.of_ended(failed)
+        return str(found or (diagnosis.STARTING if pending else diagnosis.NO_POD))
+
+    def failed_because(self, job: JobView) -> str:
+        found = diagnosis.of_ended(self.pods(job.name, "Failed"))
+        return str(found or "")
+
+    def pods(self, job_name: str, phase: str) -> list[Json]:
+        """The first pods of a Job that are in this phase."""
+        page = _json(
             lambda: self._core.list_namespaced_pod(
                 self._namespace,
-                label_selector=f"batch.kubernetes.io/job-name={job.name}",
-                field_selector="status.phase=Pending",
+                label_selector=f"batch.kubernetes.io/job-name={job_name}",
+                field_selector=f"status.phase={phase}" if phase else "",
                 limit=PODS_LOOKED_AT,
                 **_OPTIONS,
             )
         )
-        return waiting_reason(pods["items"])
+        found: list[Json] = page["items"]
+        return found
+
+    def warnings(self, uid: str) -> list[Json]:
+        """Warning events about the object with this uid."""
+        page = _json(
+            lambda: self._core.list_namespaced_event(
+                self._namespace, field_selector=f"involvedObject.uid={uid},type=Warning", limit=PAGE, **_OPTIONS
+            )
+        )
+        found: list[Json] = page["items"]
+        return found
 
 
 _OPTIONS: dict[str, Any] = {"_request_timeout": TIMEOUT_SECONDS, "_preload_content": False}
