@@ -57,7 +57,9 @@ _MOUNT = "FailedMount FailedAttachVolume FailedMapVolume"
 _START = "CreateContainerError RunContainerError StartError ContainerCannotRun"
 _REMEDIES = (
     _of("InvalidImageName", "", "Correct STYLEFLEET_WORKER_IMAGE: this is not the name of an image"),
-    _of("ErrImageNeverPull", "", "Load the image on every node, or set another imagePullPolicy for the workers"),
+    _of(
+        "ErrImageNeverPull", "", "Load the image on every node, or set another imagePullPolicy in STYLEFLEET_WORKER_POD"
+    ),
     _of(
         IMAGE_REASONS,
         r"not found|manifest unknown|does not exist",
@@ -66,7 +68,7 @@ _REMEDIES = (
     _of(
         IMAGE_REASONS,
         r"unauthorized|denied|authentication|authorization|credential|\b40[13]\b",
-        "The registry refuses the nodes: give the workers an imagePullSecret, or the nodes a right to pull",
+        "The registry refuses the nodes: name imagePullSecrets in STYLEFLEET_WORKER_POD, or let the nodes pull",
     ),
     _of(
         IMAGE_REASONS,
@@ -101,12 +103,12 @@ _REMEDIES = (
     _of(
         "Unschedulable",
         r"untolerated taint",
-        "Give the workers a toleration for that taint, if they are meant to run on such nodes",
+        "Add a toleration for that taint to STYLEFLEET_WORKER_POD, if workers are meant to run on such nodes",
     ),
     _of(
         "Unschedulable",
         r"node affinity/selector",
-        "No node has the labels that the workers' nodeSelector asks for: correct it, or label the nodes",
+        "No node has the labels of the nodeSelector in STYLEFLEET_WORKER_POD: correct it, or label the nodes",
     ),
     _of(
         "Unschedulable",
@@ -129,8 +131,8 @@ _REMEDIES = (
         r"serviceaccount .*not found",
         "Create that ServiceAccount in the Jobs' namespace, or correct STYLEFLEET_WORKER_SERVICE_ACCOUNT",
     ),
-    _of(_CREATE, r"PriorityClass", "Create that PriorityClass, or correct the workers' priorityClassName"),
-    _of(_CREATE, r"RuntimeClass", "Create that RuntimeClass, or correct the workers' runtimeClassName"),
+    _of(_CREATE, r"PriorityClass", "Create that PriorityClass, or correct priorityClassName in STYLEFLEET_WORKER_POD"),
+    _of(_CREATE, r"RuntimeClass", "Create that RuntimeClass, or correct runtimeClassName in STYLEFLEET_WORKER_POD"),
     _of(_CREATE, r"(?:maximum|minimum) \S+ usage", "A LimitRange of the namespace refuses the workers' requests"),
     _of(_CREATE, r"admission webhook|ValidatingAdmissionPolicy", "A policy of the cluster refuses the workers' pods"),
     _of(_MOUNT, "", "A volume of the pod cannot be mounted: check the claim or Secret that is named"),

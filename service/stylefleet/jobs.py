@@ -55,6 +55,8 @@ class JobView:
     run: str
     bucket: str
     """The service's bucket that it works for."""
+    queue: str | None
+    """That is to admit it; None where it starts at once."""
     active: int
     """Pods that are pending or running."""
     ready: int
@@ -188,6 +190,7 @@ def view(job: Mapping[str, Any]) -> JobView:
         owner_name=labels.get(naming.LABEL_NAME, ""),
         run=labels.get(naming.LABEL_RUN, ""),
         bucket=labels.get(naming.LABEL_BUCKET, ""),
+        queue=labels.get(naming.LABEL_QUEUE),
         active=status.get("active") or 0,
         ready=status.get("ready") or 0,
         completed=parse_indexes(status.get("completedIndexes") or ""),

@@ -75,7 +75,7 @@ class RunWatch:
         self._waiting_since = None if job is not None and job.ready > 0 else self._waiting_since or now
         waiting = ""
         if job is not None and self._waiting_since is not None and now - self._waiting_since >= WAITING_AFTER:
-            waiting = str(diagnosis.not_admitted(plan.queue)) if job.suspended else cluster.waiting_because(job)
+            waiting = str(diagnosis.not_admitted(job.queue)) if job.suspended else cluster.waiting_because(job)
         seconds_per_task = predicted_seconds(plan.recipe, flops=pace.worker_flops)
         return replace(
             self._plain_status(Phase.RUNNING),

@@ -54,7 +54,7 @@ PENDING = [
     (
         waiting("ErrImagePull", "failed to authorize: 401 Unauthorized"),
         "401 Unauthorized",
-        "give the workers an imagePullSecret",
+        "name imagePullSecrets in STYLEFLEET_WORKER_POD",
     ),
     (
         waiting("ErrImagePull", 'Head "https://registry.example/v2/": dial tcp: lookup registry.example: no such host'),
@@ -85,7 +85,7 @@ PENDING = [
     (
         unscheduled("0/1 nodes are available: 1 node(s) had untolerated taint {nvidia.com/gpu: present}."),
         "untolerated taint {nvidia.com/gpu: present}",
-        "a toleration for that taint",
+        "Add a toleration for that taint",
     ),
     (
         unscheduled("0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector."),

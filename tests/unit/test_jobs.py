@@ -210,6 +210,7 @@ def test_a_job_that_was_just_made_says_nothing_yet() -> None:
             owner_name="spring",
             run=RUN,
             bucket="service",
+            queue="gpu-batch",
             active=0,
             ready=0,
             completed=frozenset(),
