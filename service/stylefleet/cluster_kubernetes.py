@@ -14,6 +14,7 @@ from kubernetes import client, config
 from stylefleet import diagnosis, naming
 from stylefleet.errors import AccessDenied, ClusterUnavailable, PermanentError, PreconditionFailed, SettingsInvalid
 from stylefleet.jobs import JobView, Json, view
+from stylefleet.rights import Right
 
 TIMEOUT_SECONDS = (5.0, 30.0)
 """To connect and to read: a half-open connection must not hold the controller for ever."""
@@ -47,18 +48,26 @@ class KubernetesCluster:
     def __init__(self, api_client: client.ApiClient, namespace: str) -> None:
         self._batch = client.BatchV1Api(api_client)
         self._core = client.CoreV1Api(api_client)
+        self._authorization = client.AuthorizationV1Api(api_client)
         self._namespace = namespace
 
     def create_job(self, job: Json) -> None:
         name = job["metadata"]["name"]
         try:
-            _call(lambda: self._batch.create_namespaced_job(self._namespace, job, **_OPTIONS))
+            self.post_job(job)
         except PreconditionFailed:
             # POST with a name of our own making is the lock: 409 with our run's label means we were here before.
-            existing = _json(lambda: self._batch.read_namespaced_job(name, self._namespace, **_OPTIONS))
+            existing = self.read_job(name)
             found, ours = existing["metadata"].get("labels") or {}, job["metadata"]["labels"]
             if any(found.get(label) != ours[label] for label in (naming.LABEL_RUN, naming.LABEL_BUCKET)):
                 raise PreconditionFailed(f"Job {self._namespace}/{name} exists and belongs to another run") from None
+
+    def post_job(self, job: Json) -> Json:
+        """Create a Job and return it as the API server made it; PreconditionFailed where one has its name."""
+        return _json(lambda: self._batch.create_namespaced_job(self._namespace, job, **_OPTIONS))
+
+    def read_job(self, name: str) -> Json:
+        return _json(lambda: self._batch.read_namespaced_job(name, self._namespace, **_OPTIONS))
 
     def list_jobs(self) -> list[JobView]:
         jobs: list[JobView] = []
@@ -81,7 +90,7 @@ class KubernetesCluster:
 
     def release_job(self, job: JobView) -> None:
         try:
-            current = _json(lambda: self._batch.read_namespaced_job(job.name, self._namespace, **_OPTIONS))
+            current = self.read_job(job.name)
             if current["metadata"]["uid"] != job.uid:
                 return
             finalizers = current["metadata"].get("finalizers") or []
@@ -137,8 +146,8 @@ class KubernetesCluster:
         found = diagnosis.of_ended(self.pods(job.name, "Failed"))
         return str(found or "")
 
-    def pods(self, job_name: str, phase: str) -> list[Json]:
-        """The first pods of a Job that are in this phase."""
+    def pods(self, job_name: str, phase: str = "") -> list[Json]:
+        """The first pods of a Job; only those in `phase`, where one is given."""
         page = _json(
             lambda: self._core.list_namespaced_pod(
                 self._namespace,
@@ -160,6 +169,18 @@ class KubernetesCluster:
         )
         found: list[Json] = page["items"]
         return found
+
+    def allows(self, right: Right) -> bool:
+        """Whether this identity has the right; every authenticated user may ask that of itself."""
+        attributes = {
+            "namespace": self._namespace,
+            "group": right.group,
+            "resource": right.resource,
+            "verb": right.verb,
+        } | ({"name": right.name} if right.name else {})
+        review = {"spec": {"resourceAttributes": attributes}}
+        answer = _json(lambda: self._authorization.create_self_subject_access_review(review, **_OPTIONS))
+        return bool(answer["status"]["allowed"])
 
 
 _OPTIONS: dict[str, Any] = {"_request_timeout": TIMEOUT_SECONDS, "_preload_content": False}

@@ -14,6 +14,7 @@ from stylefleet import pictures, style_cache
 from stylefleet.errors import ImageInvalid, NotFound, PreconditionFailed, StylefleetError, WeightsInvalid
 from stylefleet.plan import Plan, StyleShare, regions
 from stylefleet.receipt import EngineFacts
+from stylefleet.recipe import Recipe
 from stylefleet.settings import WorkerSettings
 from stylefleet.store import Store
 
@@ -44,13 +45,7 @@ def load(store: Store, settings: WorkerSettings, plan: Plan) -> Loaded:
     """Raises LoadFailed, and TransientError where the store does not answer."""
     try:
         groups = [[(_style(store, s), s.weight) for s in group] for group in regions(plan.styles).values()]
-        # The settings name the VGG19 file; the other backbone brings its own.
-        named = plan.recipe.backbone == "vgg19-imagenet"
-        engine = engines.load_engine(
-            plan.recipe,
-            weights_path=settings.weights_path if named else None,
-            weights_sha256=settings.weights_sha256 if named else None,
-        )
+        engine = load_engine(settings, plan.recipe)
         started = time.monotonic()
         looks_of = _looks_of(store, settings.store.bucket, engine, groups, plan)
     except WeightsInvalid as error:
@@ -65,6 +60,17 @@ def load(store: Store, settings: WorkerSettings, plan: Plan) -> Loaded:
         device=engine.device,
     )
     return Loaded(engine=engine, facts=facts, looks_of=looks_of, style_seconds=time.monotonic() - started)
+
+
+def load_engine(settings: WorkerSettings, recipe: Recipe) -> engines.Engine:
+    """The engine with the weights that the settings name. Raises WeightsInvalid."""
+    # The settings name the VGG19 file; the other backbone brings its own.
+    named = recipe.backbone == "vgg19-imagenet"
+    return engines.load_engine(
+        recipe,
+        weights_path=settings.weights_path if named else None,
+        weights_sha256=settings.weights_sha256 if named else None,
+    )
 
 
 def _style(store: Store, style: StyleShare) -> bytes:

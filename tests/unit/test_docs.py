@@ -8,7 +8,7 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
-from stylefleet import settings
+from stylefleet import doctor, doctor_cluster, settings
 from stylefleet.cli.main import app
 from stylefleet.manifest import json_schema
 
@@ -50,3 +50,9 @@ def test_every_command_has_an_example_in_its_help() -> None:
             continue  # started by the cluster, not by people
         text = CliRunner().invoke(app, [name, "--help"]).output
         assert f"Example: {'STYLEFLEET_BUCKET' if name == 'controller' else f'stylefleet {name}'}" in text, name
+
+
+def test_every_check_of_the_doctor_is_in_its_page_and_the_reverse() -> None:
+    table = re.findall(r"(?m)^\| (`.+?) \|", (ROOT / "docs/doctor.md").read_text())
+    told = {id for cell in table for id in re.findall(r"`([a-z-]+)`", cell)}
+    assert told == {"settings", *doctor.STORE_IDS, *doctor_cluster.CLUSTER_IDS}
