@@ -36,6 +36,7 @@ BENCHMARKS: dict[str, Callable[[Effort], list[Report]]] = {
     "plain3000": _module("plain3000"),
     "precision": _module("precision"),
     "rates": _module("rates"),
+    "profile": _module("profile"),
     "catalog": _module("catalog"),
     "memory": _module("memory"),
     "planning": _planning,

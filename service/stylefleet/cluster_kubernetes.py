@@ -24,8 +24,11 @@ ATTEMPTS = 4
 _SELECTOR = f"{naming.LABEL_MANAGED_BY}={naming.MANAGED_BY}"
 
 
-def connect(config_file: Path | None = None) -> client.ApiClient:
-    """In a pod: its service account; elsewhere: `config_file`, or KUBECONFIG, or ~/.kube/config."""
+def connect(config_file: Path | None = None, *, before_send: Callable[[], None] | None = None) -> client.ApiClient:
+    """In a pod: its service account; elsewhere: `config_file`, or KUBECONFIG, or ~/.kube/config.
+
+    `before_send` is called before each attempt of each request; what it raises ends the request.
+    """
     configuration = client.Configuration()
     try:
         config.load_incluster_config(client_configuration=configuration)
@@ -39,7 +42,17 @@ def connect(config_file: Path | None = None) -> client.ApiClient:
                 f"no Kubernetes cluster: not in a pod, and no usable KUBECONFIG ({error}). "
                 "Set KUBECONFIG, or STYLEFLEET_CLUSTER=local"
             ) from error
-    return client.ApiClient(configuration)
+    configuration.retries = False  # urllib3's own would multiply with ours, and go out unseen by before_send
+    api_client = client.ApiClient(configuration)
+    if before_send is not None:
+        send = api_client.call_api
+
+        def checked(*arguments: Any, **options: Any) -> Any:
+            before_send()
+            return send(*arguments, **options)
+
+        api_client.call_api = checked
+    return api_client
 
 
 class KubernetesCluster:
@@ -110,7 +123,7 @@ class KubernetesCluster:
                     job.name, self._namespace, patch, _content_type="application/json-patch+json", **_OPTIONS
                 )
             )
-        except _Gone:
+        except Gone:
             return
 
     def delete_job(self, job: JobView) -> None:
@@ -124,7 +137,7 @@ class KubernetesCluster:
         )
         try:
             _call(lambda: self._batch.delete_namespaced_job(job.name, self._namespace, body=options, **_OPTIONS))
-        except (_Gone, PreconditionFailed):
+        except (Gone, PreconditionFailed):
             return
 
     def waiting_because(self, job: JobView) -> str:
@@ -186,42 +199,55 @@ class KubernetesCluster:
 _OPTIONS: dict[str, Any] = {"_request_timeout": TIMEOUT_SECONDS, "_preload_content": False}
 
 
-class _Gone(PermanentError):
+class Gone(PermanentError):
     """The API server has no such object."""
 
 
 def _json(request: Callable[[], Any]) -> Json:
-    answer: Json = json.loads(_call(request).data)
+    return parsed(_call(request))
+
+
+def parsed(data: bytes) -> Json:
+    """The JSON object of an answer; raises ClusterUnavailable for some proxy's page with status 200."""
+    try:
+        answer = json.loads(data)
+    except ValueError:
+        answer = None
+    if not isinstance(answer, dict):
+        raise ClusterUnavailable(f"Kubernetes did not answer: what came is no JSON object but {data[:100]!r}")
     return answer
 
 
-def _call(request: Callable[[], Any]) -> Any:
+def _call(request: Callable[[], Any]) -> bytes:
     """Run one request, translate its failure, and retry what is transient."""
-
-    def attempt() -> Any:
-        try:
-            return request()
-        except client.ApiException as error:
-            message = f"Kubernetes answered {error.status} {error.reason}: {_message(error)}"
-            if error.status == 404:
-                raise _Gone(message) from error
-            if error.status in (401, 403):
-                raise AccessDenied(message) from error
-            if error.status == 409:
-                raise PreconditionFailed(message) from error
-            if error.status in (410, 429) or (error.status or 500) >= 500:
-                raise ClusterUnavailable(message) from error
-            raise PermanentError(message) from error
-        except urllib3.exceptions.HTTPError as error:
-            raise ClusterUnavailable(f"Kubernetes did not answer: {error}") from error
-
     retry = tenacity.Retrying(
         retry=tenacity.retry_if_exception_type(ClusterUnavailable),
         stop=tenacity.stop_after_attempt(ATTEMPTS),
         wait=tenacity.wait_random_exponential(multiplier=0.5, max=10),
         reraise=True,
     )
-    return retry(attempt)
+    return retry(lambda: once(request))
+
+
+def once(request: Callable[[], Any]) -> bytes:
+    """Run one request and read its answer. Raises Gone, AccessDenied, PreconditionFailed, ClusterUnavailable and
+    PermanentError."""
+    try:
+        data: bytes = request().data
+    except client.ApiException as error:
+        message = f"Kubernetes answered {error.status} {error.reason}: {_message(error)}"
+        if error.status == 404:
+            raise Gone(message) from error
+        if error.status in (401, 403):
+            raise AccessDenied(message) from error
+        if error.status == 409:
+            raise PreconditionFailed(message) from error
+        if error.status in (410, 429) or (error.status or 500) >= 500:
+            raise ClusterUnavailable(message) from error
+        raise PermanentError(message) from error
+    except urllib3.exceptions.HTTPError as error:
+        raise ClusterUnavailable(f"Kubernetes did not answer: {error}") from error
+    return data
 
 
 def _message(error: client.ApiException) -> str:

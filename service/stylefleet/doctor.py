@@ -85,8 +85,9 @@ def examine_cluster(
 ) -> list[Check]:
     """The checks of CLUSTER_IDS; a probe Job is made and removed."""
     namespace = settings.worker.namespace
+    lease = settings.election.lease if settings.election else None
     try:
-        granted = {right: cluster.allows(right) for right in rights(lease=None)}
+        granted = {right: cluster.allows(right) for right in rights(lease)}
     except StylefleetError as error:
         remedy = "Check that the API server is reachable and knows this identity (its token, or KUBECONFIG)"
         return [failed("rbac", error, remedy), *skipped(PROBE_IDS, "the cluster did not answer")]

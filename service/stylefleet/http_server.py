@@ -1,7 +1,8 @@
 """/metrics, /healthz and /readyz of the controller.
 
-Healthy means: the last look at the inbox that succeeded is not too old. A loop that hangs or fails for minutes is
-restarted by the kubelet, however well its threads answer.
+Healthy means: the last look that succeeded, at the inbox or (as a standby) at the Lease, is not too old. A loop that
+hangs or fails for minutes is restarted by the kubelet, however well its threads answer. A standby is ready: it can take
+over at any time.
 """
 
 from __future__ import annotations

@@ -1,9 +1,11 @@
-"""The controller as a process: settings -> edges -> tick, sleep, tick, until SIGTERM."""
+"""The controller as a process: settings -> edges -> stand by until it leads -> tick, sleep, tick, until SIGTERM."""
 
 from __future__ import annotations
 
+import secrets
 import signal
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import structlog
@@ -14,6 +16,8 @@ from stylefleet.cluster_local import LocalCluster
 from stylefleet.controller import Controller
 from stylefleet.dry_run import DryRunCluster, DryRunStore
 from stylefleet.errors import SettingsInvalid, StylefleetError, TransientError
+from stylefleet.http_server import Health
+from stylefleet.leader import RETRY_SECONDS, Elector
 from stylefleet.metrics import ControllerMetrics
 from stylefleet.naming import CACHE_PREFIX, Ref
 from stylefleet.planner import Pace
@@ -33,11 +37,16 @@ def run(settings: ControllerSettings, *, once: bool, dry_run: bool) -> None:
             "--once needs STYLEFLEET_CLUSTER=kubernetes: local workers live only as long as their controller. "
             "With --dry-run it only looks, on any cluster"
         )
-    s3 = S3Store(make_client(settings.store.endpoint_url, settings.store.region))
+    if once and settings.election is not None and not dry_run:
+        raise SettingsInvalid("--once takes no part in the election: unset STYLEFLEET_LEASE, or add --dry-run")
     bucket = settings.store.bucket
     if not dry_run:
-        store.probe(s3, Ref(bucket, CACHE_PREFIX))
-    cluster = _cluster(settings, look_only=dry_run)
+        # Before the election, so that a standby with wrong settings does not wait for its hour to say so.
+        store.probe(S3Store(make_client(settings.store.endpoint_url, settings.store.region)), Ref(bucket, CACHE_PREFIX))
+    elector = None if dry_run else _elector(settings)
+    before_send = None if elector is None else elector.confirm
+    s3 = S3Store(make_client(settings.store.endpoint_url, settings.store.region, before_send=before_send))
+    cluster = _cluster(settings, look_only=dry_run, before_send=before_send)
     metrics = ControllerMetrics()
     controller = Controller(
         store=DryRunStore(s3, bucket) if dry_run else s3,
@@ -58,36 +67,90 @@ def run(settings: ControllerSettings, *, once: bool, dry_run: bool) -> None:
             controller.tick()
             controller.tick()  # a manifest counts as deleted only when it was seen gone twice
         else:
-            _loop(controller, settings, metrics)
+            _serve(controller, settings, metrics, elector)
     finally:
         if isinstance(cluster, LocalCluster):
             cluster.close()
 
 
-def _cluster(settings: ControllerSettings, *, look_only: bool) -> Cluster:
+def _cluster(settings: ControllerSettings, *, look_only: bool, before_send: Callable[[], None] | None) -> Cluster:
     if settings.cluster == "local":
         return LocalCluster(settings.local_folder, slots=settings.local_slots, look_only=look_only)
     from stylefleet import cluster_kubernetes
 
-    return cluster_kubernetes.KubernetesCluster(cluster_kubernetes.connect(), settings.worker.namespace)
+    return cluster_kubernetes.KubernetesCluster(
+        cluster_kubernetes.connect(before_send=before_send), settings.worker.namespace
+    )
 
 
-def _loop(controller: Controller, settings: ControllerSettings, metrics: ControllerMetrics) -> None:
+def _elector(settings: ControllerSettings) -> Elector | None:
+    election = settings.election
+    if election is None:
+        return None
+    from stylefleet import cluster_kubernetes, lease_kubernetes
+
+    # A connection of its own: renewals never wait for one.
+    lease = lease_kubernetes.KubernetesLease(
+        cluster_kubernetes.connect(), namespace=settings.worker.namespace, name=election.lease
+    )
+    # A container that was restarted has its pod's name again, but is not the process that held the Lease.
+    return Elector(lease, me=f"{election.identity}_{secrets.token_hex(4)}")
+
+
+def _serve(
+    controller: Controller, settings: ControllerSettings, metrics: ControllerMetrics, elector: Elector | None
+) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    health = http_server.Health(stale_after_seconds=max(STALE_SECONDS_MIN, STALE_TICKS * settings.poll_seconds))
+    health = Health(stale_after_seconds=max(STALE_SECONDS_MIN, STALE_TICKS * settings.poll_seconds))
     server = http_server.serve(metrics.registry, health, port=settings.http_port)
     log.info("controller_started", bucket=settings.store.bucket, cluster=settings.cluster, http_port=server.server_port)
+    if elector is None:
+        _tick_until(stop, controller, settings, metrics, health)
+    else:
+        metrics.leader.set_function(lambda: float(elector.leading))
+        try:
+            if _stand_by(stop, elector, health):
+                elector.start()
+                _tick_until(stop, controller, settings, metrics, health)
+        finally:
+            elector.release()
+    log.info("controller_stopped")
+
+
+def _stand_by(stop: threading.Event, elector: Elector, health: Health) -> bool:
+    """Look at the Lease until it is ours; False where the process is to end before. A standby is live and ready."""
+    while not stop.is_set():
+        try:
+            if elector.look():
+                return True
+            health.succeeded()
+        except StylefleetError as error:
+            if not (health.ready or isinstance(error, TransientError)):
+                raise  # never worked: wrong settings, not weather
+            log.warning("lease_unavailable", error=str(error))
+        stop.wait(RETRY_SECONDS)
+    return False
+
+
+def _tick_until(
+    stop: threading.Event,
+    controller: Controller,
+    settings: ControllerSettings,
+    metrics: ControllerMetrics,
+    health: Health,
+) -> None:
+    ticked = False
     while not stop.is_set():
         try:
             controller.tick()
             health.succeeded()
+            ticked = True
         except StylefleetError as error:
-            if not (health.ready or isinstance(error, TransientError)):
+            if not ((ticked and health.ready) or isinstance(error, TransientError)):
                 raise  # never worked: wrong settings, not weather
             # The bucket or the cluster is away: say so, stay, look again. /healthz tells when this goes on too long.
             metrics.tick_failures.labels(scope="tick").inc()
             log.warning("tick_failed", error=str(error))
         stop.wait(settings.poll_seconds)
-    log.info("controller_stopped")

@@ -61,6 +61,12 @@ class ControllerMetrics:
             "Unix time at which the whole inbox was last looked at without error.",
             registry=self.registry,
         )
+        self.leader = Gauge(
+            "stylefleet_leader",
+            "1 where this controller acts, 0 where it stands by for another; always 1 without leader election.",
+            registry=self.registry,
+        )
+        self.leader.set(1)
         Info("stylefleet_build", "Version of the controller.", registry=self.registry).info({"version": __version__})
         # Known combinations exist from the start, so that rate() sees the first event.
         for outcome in OUTCOMES:

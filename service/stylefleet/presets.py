@@ -38,7 +38,7 @@ _BALANCED = (100, 100, 100, 100, 100, 100, 60, 30)
 PRESET_NUMBERS: dict[Preset, PresetNumbers] = {
     "draft": PresetNumbers(iterations=(24, 24, 24, 24, 24, 30, 50, 14)),
     "balanced": PresetNumbers(iterations=_BALANCED),
-    "fine": PresetNumbers(iterations=(200, 200, 200, 200, 200, 200, 120, 150)),
+    "fine": PresetNumbers(iterations=(200, 200, 200, 200, 200, 200, 120, 220)),
     # The seed article's own variant: half the content weight, so that strokes may run over edges.
     "impressionist": PresetNumbers(iterations=_BALANCED, content_weight=5e2),
     # Faces: a shallower content layer beside the usual one sees eyes and mouths, and flat skin stays smooth.
@@ -100,8 +100,8 @@ def recipe_for(
     recipe = Recipe(
         backbone=backbone,
         pooling=pooling,
-        content_layers=_layers(content_layers or numbers.content_layers),
-        style_layers=_layers(style_layers or STYLE_LAYERS),
+        content_layers=_layers(numbers.content_layers if content_layers is None else content_layers),
+        style_layers=_layers(STYLE_LAYERS if style_layers is None else style_layers),
         statistics=statistics,
         scales=tuple(scales or scales_for(preset=preset, size_px=size_px)),
         refine=tuple(refine),

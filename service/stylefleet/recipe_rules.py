@@ -79,8 +79,8 @@ def _layer_faults(recipe: Recipe) -> Iterator[Fault]:
             if not 0 <= entry.weight <= WEIGHT_MAX:
                 yield _out_of_range(path, entry.weight, f"0 to {WEIGHT_MAX:g}")
         if not any(entry.weight > 0 for entry in weights):
-            message = "no layer counts"
-            yield Fault(path=(field_,), message=message, found="weights of 0", allowed="a weight above 0 for one layer")
+            message, found = "no layer counts", "weights of 0" if weights else "no layer"
+            yield Fault(path=(field_,), message=message, found=found, allowed="a weight above 0 for one layer")
 
 
 def _scale_faults(recipe: Recipe) -> Iterator[Fault]:
@@ -106,7 +106,8 @@ def _refinement_faults(recipe: Recipe) -> Iterator[Fault]:
             found = str(list(refinement.box))
             yield Fault(path=("refine", index, "box"), message="this is no box", found=found, allowed=rule)
         # The style is looked at in the refinement's resolution too: larger than this, it would not fit into memory.
-        zoom_max = min(ZOOM_MAX, SIZE_PX_MAX / recipe.size_px) if recipe.scales else ZOOM_MAX
+        sized = bool(recipe.scales) and SIZE_PX_MIN <= recipe.size_px <= SIZE_PX_MAX  # if not, that is told already
+        zoom_max = min(ZOOM_MAX, SIZE_PX_MAX / recipe.size_px) if sized else ZOOM_MAX
         if not 1 <= refinement.zoom <= zoom_max:
             rule = f"1 to {zoom_max:g}, so that size times zoom is at most {SIZE_PX_MAX}"
             yield _out_of_range(("refine", index, "zoom"), refinement.zoom, rule)

@@ -27,6 +27,16 @@ class StoreSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ElectionSettings:
+    """How several controllers of one bucket agree on the one that acts."""
+
+    lease: str
+    """STYLEFLEET_LEASE: name of the coordination.k8s.io Lease, in STYLEFLEET_NAMESPACE."""
+    identity: str
+    """STYLEFLEET_IDENTITY: the pod's name."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ControllerSettings:
     """What the controller needs to know of its place."""
 
@@ -44,6 +54,8 @@ class ControllerSettings:
     worker_flops: float
     """STYLEFLEET_WORKER_GFLOPS times 1e9: assumed speed of a worker, for the prediction only."""
     worker: WorkerTemplate
+    election: ElectionSettings | None
+    """None without STYLEFLEET_LEASE: this controller acts alone."""
     local_folder: Path
     """STYLEFLEET_LOCAL_FOLDER: state and worker logs of the local cluster."""
     local_slots: int
@@ -149,9 +161,19 @@ def controller_settings(environment: Mapping[str, str] = os.environ) -> Controll
             environment=tuple((name, environment[name]) for name in _WORKER_VARIABLES if environment.get(name)),
             scratch=environment.get("STYLEFLEET_WORKER_SCRATCH") or "2Gi",
         ),
+        election=_election(environment, cluster),
         local_folder=Path(environment.get("STYLEFLEET_LOCAL_FOLDER") or ".stylefleet/jobs"),
         local_slots=_whole(environment, "STYLEFLEET_LOCAL_SLOTS", 1, minimum=1, maximum=1000),
     )
+
+
+def _election(environment: Mapping[str, str], cluster: str) -> ElectionSettings | None:
+    lease = environment.get("STYLEFLEET_LEASE")
+    if not lease:
+        return None
+    if cluster != "kubernetes":
+        raise SettingsInvalid(f"STYLEFLEET_LEASE: found {lease!r}, allowed only with STYLEFLEET_CLUSTER=kubernetes")
+    return ElectionSettings(lease=lease, identity=_required(environment, "STYLEFLEET_IDENTITY"))
 
 
 def worker_settings(environment: Mapping[str, str] = os.environ) -> WorkerSettings:

@@ -48,8 +48,17 @@ _PRECONDITION = {"PreconditionFailed", "412"}
 T = TypeVar("T")
 
 
-def make_client(endpoint_url: str | None, region: str | None, *, retries: int = 5) -> S3Client:
-    """A client with explicit time limits and retries; the credentials are those of the AWS default chain."""
+def make_client(
+    endpoint_url: str | None,
+    region: str | None,
+    *,
+    retries: int = 5,
+    before_send: Callable[[], None] | None = None,
+) -> S3Client:
+    """A client with explicit time limits and retries; the credentials are those of the AWS default chain.
+
+    `before_send` is called before each attempt of each request; what it raises ends the request.
+    """
     # Servers other than AWS often lack the newer checksum headers, so these are sent only where required.
     checksums: dict[str, Any] = (
         {"request_checksum_calculation": "when_required", "response_checksum_validation": "when_required"}
@@ -67,6 +76,8 @@ def make_client(endpoint_url: str | None, region: str | None, *, retries: int = 
     client: S3Client = boto3.session.Session().client(
         "s3", endpoint_url=endpoint_url, region_name=region or ("us-east-1" if endpoint_url else None), config=config
     )
+    if before_send is not None:
+        client.meta.events.register("before-send.s3", lambda **_: before_send())
     return client
 
 

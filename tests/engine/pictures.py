@@ -6,8 +6,10 @@ import dataclasses
 from typing import Any
 
 import numpy as np
+import pytest
 
-from stylefleet.engine import Batch, Engine, Iterate, Looks, looks_for
+from stylefleet.engine import Batch, Device, Engine, Iterate, Looks, load_engine, looks_for
+from stylefleet.engine import engine as engines
 from stylefleet.engine import run as run_batch
 from stylefleet.pictures import resize
 from stylefleet.presets import recipe_for
@@ -56,6 +58,15 @@ def restyled(engine: Engine, recipe: Recipe, *pictures: np.ndarray, style: np.nd
     batch = Batch(contents=contents(recipe, *pictures))
     style = painting() if style is None else style
     return run_batch(engine, batch, looks(engine, recipe, style, contents=batch.contents), recipe)
+
+
+def engine_of_a_gpu(recipe: Recipe) -> Engine:
+    """As it is loaded where there is a GPU: its programs are compiled by XLA, here for the CPU."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engines, "probe_device", lambda: Device(kind="gpu", name="a GPU"))
+        loaded = load_engine(recipe)
+    assert loaded.programs.xla
+    return loaded
 
 
 def gray_levels(pixels: np.ndarray) -> np.ndarray:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from stylefleet.engine import Device, Engine, weights
 from stylefleet.engine._tensorflow import keras, tf
 from stylefleet.engine.backbone import MEAN_BGR, Preprocess, build, layers_up_to
 from stylefleet.engine.convolution import GradientConv2D, fastest_convolution
+from stylefleet.engine.regions import positions_at
 from tests.engine.pictures import photo, recipe, restyled
 
 
@@ -29,6 +32,15 @@ def test_the_layer_sizes_halve_and_odd_sizes_lose_nothing(engine: Engine) -> Non
         "block4_conv2": [2, 5, 7, 512],
         "block5_conv1": [2, 3, 4, 512],
     }
+
+
+@settings(deadline=None)
+@given(st.integers(1, 3000), st.integers(1, 3000))
+def test_a_layer_has_the_positions_that_masks_and_tiles_count_on_at_any_size(
+    engine: Engine, height: int, width: int
+) -> None:
+    shapes = engine.programs.model.compute_output_shape((1, height, width, 3))
+    assert [shape[1:3] for shape in shapes] == [positions_at((height, width), name) for name in engine.layers.outputs]
 
 
 @pytest.mark.parametrize(("channels_in", "channels_out"), [(3, 5), (8, 8)])

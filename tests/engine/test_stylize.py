@@ -179,9 +179,16 @@ def test_what_does_not_fit_together_is_refused_with_what_would(engine: Engine) -
         (plain(starts=contents(SMALL)), good, SMALL, "starts from a picture, and with no other"),
         (plain(), good, dataclasses.replace(SMALL, start="picture"), "Give `starts`"),
         (plain(details=(contents(SMALL),)), looks(engine, refined), refined, "One detail for each refinement"),
+        (plain(), good, dataclasses.replace(SMALL, content_weight=float("nan")), r"contentWeight: .*found: nan"),
     ]:
         with pytest.raises(ValueError, match=sentence):
             next(stylize(engine, batch, given, wanted))
+
+
+def test_an_engine_without_a_layer_to_look_at_is_refused() -> None:
+    zeros = tuple(dataclasses.replace(layer, weight=0.0) for layer in SMALL.style_layers)
+    with pytest.raises(ValueError, match=r"styleLayers: no layer counts .*a weight above 0"):
+        load_engine(dataclasses.replace(SMALL, style_layers=zeros))
 
 
 def test_styles_and_weights_that_make_no_look_are_refused(engine: Engine) -> None:

@@ -57,6 +57,25 @@ FOUND = Answer(
 )
 
 
+# --- asked before sending ------------------------------------------------------------------------------------------
+
+
+def test_a_refusal_before_sending_keeps_every_attempt_from_going_out(server: FaultServer) -> None:
+    class Refused(BaseException):
+        pass
+
+    allowed = iter([True, True, False])
+
+    def before_send() -> None:
+        if not next(allowed):
+            raise Refused
+
+    server.respond = lambda _: STORM
+    with pytest.raises(Refused):
+        S3Store(make_client(server.url, None, before_send=before_send)).put(REF, b"")
+    assert len(server.requests) == 2, "two attempts went out; the third was refused"
+
+
 # --- storms --------------------------------------------------------------------------------------------------------
 
 

@@ -129,6 +129,17 @@ def test_without_a_right_that_the_probe_needs_none_is_made(right: str) -> None:
     assert list(found) == list(CLUSTER_IDS)
 
 
+def test_rights_on_the_lease_are_asked_for_where_controllers_share_one_and_the_probe_needs_none() -> None:
+    cluster = MadeUpCluster([WELL])
+    cluster.denied = {"update leases.coordination.k8s.io art"}
+    shared = {"STYLEFLEET_BUCKET": "service", "STYLEFLEET_LEASE": "art", "STYLEFLEET_IDENTITY": "pod-7"}
+    found = doctor.examine_cluster(
+        cluster, controller_settings(shared), gpus=1, queue=None, wait_seconds=60, tell=lambda _what: None
+    )
+    assert [check.id for check in found if check.outcome == "failed"] == ["rbac"]
+    assert failed(examine(MadeUpCluster([WELL]))) == []
+
+
 @pytest.mark.parametrize(
     ("refusal", "id"),
     [

@@ -84,6 +84,10 @@ def test_the_newest_success_stays_the_newest_when_an_older_receipt_comes_later(m
     assert value(metrics.registry, "stylefleet_task_last_success_timestamp_seconds") == NOW.timestamp()
 
 
+def test_a_controller_without_election_counts_as_the_leader(metrics: ControllerMetrics) -> None:
+    assert value(metrics.registry, "stylefleet_leader") == 1
+
+
 def test_two_controllers_in_one_process_do_not_share_counters() -> None:
     one, other = ControllerMetrics(), ControllerMetrics()
     one.observe(make_receipt())

@@ -170,7 +170,11 @@ def refined(**changes: Any) -> dict[str, Any]:
             "0 to 1e+09",
         ),
         ({"style_layers": {"block1_conv1": 0}}, ("styleLayers",), "weights of 0", "a weight above 0 for one layer"),
+        ({"style_layers": {}}, ("styleLayers",), "no layer", "a weight above 0 for one layer"),
+        ({"content_layers": {}}, ("contentLayers",), "no layer", "a weight above 0 for one layer"),
         ({"scales": [Scale(size_px=9, iterations=1)], "size_px": 9}, ("scales", 0, "size"), "9", "16 to 8192"),
+        ({**refined(), "size_px": 0}, ("scales", 0, "size"), "0", "16 to 8192"),
+        ({**refined(), "size_px": -64}, ("scales", 0, "size"), "-64", "16 to 8192"),
         ({"size_px": 8193}, ("scales", 6, "size"), "8193", "16 to 8192"),
         (
             {"scales": [Scale(size_px=64, iterations=1), Scale(size_px=64, iterations=1)], "size_px": 64},

@@ -6,7 +6,7 @@ import pytest
 
 from stylefleet.errors import SettingsInvalid
 from stylefleet.naming import Ref
-from stylefleet.settings import controller_settings, worker_settings
+from stylefleet.settings import ElectionSettings, controller_settings, worker_settings
 
 WORKER = {
     "STYLEFLEET_BUCKET": "service",
@@ -27,6 +27,7 @@ def test_a_controller_needs_only_its_bucket() -> None:
     assert settings.worker.bucket == "service"
     assert settings.worker.environment == ()
     assert settings.worker.credentials_secret is None
+    assert settings.election is None
 
 
 def test_every_variable_is_heeded() -> None:
@@ -114,6 +115,19 @@ def test_an_empty_variable_counts_as_unset() -> None:
     settings = controller_settings({"STYLEFLEET_BUCKET": "service", "STYLEFLEET_HTTP_PORT": "", "AWS_REGION": ""})
     assert settings.http_port == 8080
     assert settings.store.region is None
+
+
+def test_replicas_elect_a_leader_where_a_lease_is_named() -> None:
+    environment = {
+        "STYLEFLEET_BUCKET": "service",
+        "STYLEFLEET_LEASE": "fleet",
+        "STYLEFLEET_IDENTITY": "pod-1",
+    }
+    assert controller_settings(environment).election == ElectionSettings(lease="fleet", identity="pod-1")
+    with pytest.raises(SettingsInvalid, match=r"^STYLEFLEET_IDENTITY is not set"):
+        controller_settings(environment | {"STYLEFLEET_IDENTITY": ""})
+    with pytest.raises(SettingsInvalid, match=r"^STYLEFLEET_LEASE: found 'fleet', allowed only with"):
+        controller_settings(environment | {"STYLEFLEET_CLUSTER": "local"})
 
 
 def test_a_worker_knows_its_shard_and_attempt() -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from stylefleet import recipe_rules
 from stylefleet.engine.engine import Engine, serves
 from stylefleet.engine.targets import Looks
 from stylefleet.recipe import Recipe
@@ -30,7 +31,8 @@ class Batch:
 
 
 def check(engine: Engine, batch: Batch, looks: Looks, recipe: Recipe) -> None:
-    """Raises ValueError that says what does not fit together, and what would."""
+    """Raises ValueError that says what does not fit together, and what would; of the recipe alone RecipeInvalid."""
+    recipe_rules.check(recipe)
     contents = batch.contents
     if contents.dtype != np.uint8 or contents.ndim != 4 or contents.shape[3] != 3 or 0 in contents.shape:
         raise ValueError(

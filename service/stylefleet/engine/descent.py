@@ -19,6 +19,8 @@ from stylefleet.recipe import Recipe
 PIXELS_FOR_FULL_HISTORY = 4_000_000
 """Above this, L-BFGS remembers fewer pairs: ten of 24 megapixels each would be 5.8 GB."""
 HISTORY_OF_LARGE = 4
+OPTIMIZER_SCOPE = "optimizer"
+"""Of the names of operations in a graph."""
 
 
 class Optimizer(Protocol):
@@ -131,10 +133,13 @@ def stepper_for(recipe: Recipe, *, compute_dtype: str, pixels: int) -> Stepper:
 
 
 def advance(stepper: Stepper, evaluate: Evaluate, descent: Descent, problem: Problem, iterations: tf.Tensor) -> Descent:
-    """So many steps, as one loop of the graph."""
+    """So many steps, as one loop of the graph. A profile shows the optimizer's operations by their scope."""
 
     def body(i: tf.Tensor, descent: Descent) -> tuple[tf.Tensor, Descent]:
-        found = evaluate(stepper.trial(descent), problem, descent.scale.scale)
-        return i + 1, stepper.step(descent, *found)
+        with tf.name_scope(OPTIMIZER_SCOPE):
+            trial = stepper.trial(descent)
+        found = evaluate(trial, problem, descent.scale.scale)
+        with tf.name_scope(OPTIMIZER_SCOPE):
+            return i + 1, stepper.step(descent, *found)
 
     return tf.while_loop(lambda i, _: i < iterations, body, (0, descent))[1]

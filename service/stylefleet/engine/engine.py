@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from stylefleet import recipe_rules
 from stylefleet.engine import backbone as backbones
 from stylefleet.engine import objective
 from stylefleet.engine._tensorflow import keras, tf
@@ -55,11 +56,12 @@ def load_engine(
     threads: int | None = None,
 ) -> Engine:
     """The engine for a recipe, ready to run; it serves every recipe that differs in other fields only. Raises
-    WeightsInvalid.
+    RecipeInvalid, WeightsInvalid.
 
     `threads` is the number of cores to compute on (in a container: its CPU limit). TensorFlow takes it only before
     its first operation, so the first engine of a process decides.
     """
+    recipe_rules.check(recipe)
     if threads is not None:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         # Operations of one graph run one after the other: they are large, and two at once only share the cores.

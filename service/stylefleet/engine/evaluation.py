@@ -13,10 +13,10 @@ from stylefleet.engine.objective import Layers, Moments, Terms
 class Region(NamedTuple):
     """How far each position of one style layer belongs to each region."""
 
-    weights: tf.Tensor
-    """float32 [B, h, w, R], 0..1."""
+    weights: tf.Tensor | None
+    """float32 [B, h, w, R], 0..1; None: there is one region, everywhere."""
     positions: tf.Tensor
-    """Their sums, float32 [B, R]; at least 1."""
+    """Their sums over the whole picture, float32 [B, R], never 0; of one region everywhere [1, 1]."""
 
 
 class Kept(NamedTuple):
@@ -53,21 +53,20 @@ def compose(x: tf.Tensor, kept: Kept | tuple[()]) -> tf.Tensor:
     return kept.pixels + kept.free * x if kept else x
 
 
-def positions_of(features: tf.Tensor) -> tf.Tensor:
-    """Number of positions of activations [B, h, w, C] as float32 [1, 1]."""
+def everywhere(features: tf.Tensor) -> Region:
+    """The one region of a picture whose activations are [B, h, w, C]."""
     shape = tf.shape(features)
-    return tf.cast(tf.reshape(shape[1] * shape[2], [1, 1]), tf.float32)
+    return Region(None, tf.cast(tf.reshape(shape[1] * shape[2], [1, 1]), tf.float32))
 
 
-def moments_by_layer(activations: dict[str, tf.Tensor], problem: Problem, layers: Layers) -> dict[str, Moments]:
-    """Of the picture's activations, over each region."""
+def moments_by_layer(
+    activations: dict[str, tf.Tensor], regions: dict[str, Region], layers: Layers
+) -> dict[str, Moments]:
+    """Of activations [B, h, w, C] over each region; a layer that `regions` leaves out has one, everywhere."""
     found = {}
     for name, _ in layers.style:
-        region = problem.regions.get(name)
-        if region is None:
-            found[name] = objective.moments(activations[name], None, positions_of(activations[name]))
-        else:
-            found[name] = objective.moments(activations[name], region.weights, region.positions)
+        region = regions.get(name) or everywhere(activations[name])
+        found[name] = objective.moments(activations[name], region.weights, region.positions)
     return found
 
 
@@ -93,7 +92,7 @@ def evaluate(
         tape.watch(x)
         picture = compose(x, problem.kept)
         activations = dict(zip(layers.outputs, model(picture, training=False), strict=True))
-        found = moments_by_layer(activations, problem, layers)
+        found = moments_by_layer(activations, problem.regions, layers)
         terms = Terms(
             style=objective.style_term(found, problem.styles, problem.shares, layers),
             content=content_term(activations, problem, layers),

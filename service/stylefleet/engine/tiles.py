@@ -21,8 +21,9 @@ from typing import NamedTuple
 from stylefleet.engine import objective
 from stylefleet.engine._tensorflow import keras, tf
 from stylefleet.engine.backbone import stride
-from stylefleet.engine.evaluation import Problem, Region, compose
+from stylefleet.engine.evaluation import Problem, Region, compose, moments_by_layer
 from stylefleet.engine.objective import Layers, Moments, Terms
+from stylefleet.engine.regions import positions_at
 
 ALIGN_PX = 16
 """Pixels between two positions of the deepest block: tiles begin at multiples of it, so that pooling windows agree."""
@@ -65,9 +66,7 @@ def _spans(length: int, tile_px: int) -> Iterator[tuple[int, int]]:
 def share_of(tile: Tile, layer: str, size: tuple[int, int]) -> float:
     """The tile's share of a layer's positions in a picture of this height and width."""
     rows, columns = _positions(layer, tile.own)
-    all_rows, all_columns = _positions(layer, (0, size[0], 0, size[1]))
-    own = (rows.stop - rows.start) * (columns.stop - columns.start)
-    return own / (all_rows.stop * all_columns.stop)
+    return (rows.stop - rows.start) * (columns.stop - columns.start) / math.prod(positions_at(size, layer))
 
 
 def _positions(layer: str, span: tuple[int, int, int, int]) -> tuple[slice, slice]:
@@ -76,6 +75,11 @@ def _positions(layer: str, span: tuple[int, int, int, int]) -> tuple[slice, slic
     step = stride(layer)
     top, bottom, left, right = span
     return slice(top // step, math.ceil(bottom / step)), slice(left // step, math.ceil(right / step))
+
+
+def _everywhere(layer: str, size: tuple[int, int]) -> Region:
+    """The one region of a picture of this height and width."""
+    return Region(None, tf.constant([[math.prod(positions_at(size, layer))]], tf.float32))
 
 
 def of_layer(tile: Tile, layer: str, values: tf.Tensor) -> tf.Tensor:
@@ -106,9 +110,7 @@ class Part(NamedTuple):
     shares: dict[str, tf.Tensor]
     """`share_of` by content layer, scalars."""
     regions: dict[str, Region]
-    """Weights that it owns, and the sums over the whole picture; empty where there is one region."""
-    positions: dict[str, tf.Tensor]
-    """By style layer: positions of the whole picture, float32 [1, 1]."""
+    """By style layer, the weights of the positions that it owns; the sums are those of the whole picture."""
 
 
 class Tiler:
@@ -177,32 +179,23 @@ class Tiler:
 
     def _part(self, tile: Tile, size: tuple[int, int], problem: Problem | None) -> Part:
         styles, contents = [name for name, _ in self._layers.style], [name for name, _ in self._layers.content]
-        regions = problem.regions if problem else {}
+        if problem and problem.regions:
+            regions = {n: Region(of_layer(tile, n, r.weights), r.positions) for n, r in problem.regions.items()}
+        else:
+            regions = {name: _everywhere(name, size) for name in styles}
         return Part(
             spans={name: span_in_crop(tile, name) for name in self._layers.outputs},
             content={name: of_layer(tile, name, problem.content[name]) for name in contents} if problem else {},
             shares={name: tf.constant(share_of(tile, name, size)) for name in contents},
-            regions={n: Region(of_layer(tile, n, r.weights), r.positions) for n, r in regions.items()},
-            positions={
-                name: tf.constant([[math.ceil(size[0] / stride(name)) * math.ceil(size[1] / stride(name))]], tf.float32)
-                for name in styles
-            },
+            regions=regions,
         )
 
     def _activations_owned(self, pixels: tf.Tensor, part: Part) -> dict[str, tf.Tensor]:
         found = zip(self._layers.outputs, self._model(pixels, training=False), strict=True)
         return {name: _owned(activations, part.spans[name]) for name, activations in found}
 
-    def _moments_in(self, activations: dict[str, tf.Tensor], part: Part) -> dict[str, Moments]:
-        found = {}
-        for name, _ in self._layers.style:
-            region = part.regions.get(name)
-            weights, positions = (region.weights, region.positions) if region else (None, part.positions[name])
-            found[name] = objective.moments(activations[name], weights, positions)
-        return found
-
     def _moments_of_tile(self, pixels: tf.Tensor, part: Part) -> dict[str, Moments]:
-        return self._moments_in(self._activations_owned(pixels, part), part)
+        return moments_by_layer(self._activations_owned(pixels, part), part.regions, self._layers)
 
     def _style_and_gradient(
         self, found: dict[str, Moments], problem: Problem, loss_scale: tf.Tensor
@@ -235,7 +228,7 @@ class Tiler:
                 ]
             )
             linear = content * content_weight
-            for name, found in self._moments_in(activations, part).items():
+            for name, found in moments_by_layer(activations, part.regions, self._layers).items():
                 linear += tf.reduce_sum(towards[name].gram * found.gram, axis=[1, 2, 3])
                 linear += tf.reduce_sum(towards[name].mean * found.mean, axis=[1, 2])
         return content, tape.gradient(linear, pixels)

@@ -1,0 +1,203 @@
+"""A small Kubernetes API server over real HTTP for tests of the leader election: Leases with resourceVersions, and Jobs
+that nobody carries out. It can refuse, stay silent, lose answers, and tells who asked for what and when.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+NAMESPACE = "art"
+_LEASES = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases"
+_JOBS = f"/apis/batch/v1/namespaces/{NAMESPACE}/jobs"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """One request as it came in."""
+
+    at: float
+    """Seconds of this machine's monotonic clock."""
+    who: str
+    """The bearer token."""
+    method: str
+    kind: str
+    """lease or job."""
+
+    @property
+    def writes(self) -> bool:
+        return self.method != "GET"
+
+
+@dataclass(kw_only=True)
+class Fault:
+    """What befalls the next request of `who` that it fits."""
+
+    who: str
+    method: str
+    kind: str = "lease"
+    status: int | None = None
+    """Answer with this status and do nothing."""
+    lose_answer: bool = False
+    """Do what was asked, then close the connection without an answer."""
+    silent_until: threading.Event | None = None
+    """Do nothing and say nothing until this is set, as behind a half-open connection; then serve it as ever."""
+    truncated: bool = False
+    """Answer with half of the promised bytes."""
+    page: bool = False
+    """Answer 200 with some proxy's page."""
+    struck: threading.Event = field(default_factory=threading.Event)
+
+
+@dataclass(kw_only=True)
+class FakeKubernetes:
+    """A running server and its objects by name."""
+
+    url: str
+    leases: dict[str, dict[str, Any]] = field(default_factory=dict)
+    jobs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    requests: list[Request] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    version: int = 0
+
+    def of(self, who: str, *, kind: str = "", writes: bool = False) -> list[Request]:
+        with self.lock:
+            return [r for r in self.requests if r.who == who and kind in ("", r.kind) and (r.writes or not writes)]
+
+    def strike(self, fault: Fault) -> Fault:
+        with self.lock:
+            self.faults.append(fault)
+        return fault
+
+    def kubeconfig(self, folder: Path, who: str) -> Path:
+        """For a client that calls itself `who`."""
+        path = folder / f"kubeconfig-{who}"
+        document = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "fake",
+            "contexts": [{"name": "fake", "context": {"cluster": "fake", "user": who}}],
+            "clusters": [{"name": "fake", "cluster": {"server": self.url}}],
+            "users": [{"name": who, "user": {"token": who}}],
+        }
+        path.write_text(yaml.safe_dump(document))
+        return path
+
+    def stored(self, document: dict[str, Any]) -> dict[str, Any]:
+        """The object with the next resourceVersion."""
+        self.version += 1
+        metadata = {**document["metadata"], "resourceVersion": str(self.version), "uid": document["metadata"]["name"]}
+        return {**document, "metadata": metadata}
+
+
+@contextmanager
+def fake_kubernetes() -> Iterator[FakeKubernetes]:
+    server = _Server(("127.0.0.1", 0), _Handler)
+    fake = FakeKubernetes(url=f"http://127.0.0.1:{server.server_port}")
+    server.fake = fake  # type: ignore[attr-defined]
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield fake
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), ConnectionError):  # clients are killed here
+            super().handle_error(request, client_address)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    @property
+    def fake(self) -> FakeKubernetes:
+        found: FakeKubernetes = self.server.fake  # type: ignore[attr-defined]
+        return found
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        self._serve(self._get)
+
+    def do_POST(self) -> None:
+        self._serve(self._create)
+
+    def do_PUT(self) -> None:
+        self._serve(self._update)
+
+    def _serve(self, act: Callable[[str, dict[str, Any]], tuple[int, dict[str, Any]]]) -> None:
+        path = self.path.partition("?")[0]
+        body = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or "{}")
+        kind = "lease" if path.startswith(_LEASES) else "job"
+        who = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
+        request = Request(at=time.monotonic(), who=who, method=self.command, kind=kind)
+        with self.fake.lock:
+            self.fake.requests.append(request)
+            fits = [f for f in self.fake.faults if (f.who, f.method, f.kind) == (who, self.command, kind)]
+            fault = fits[0] if fits else Fault(who=who, method=self.command)
+            if fits:
+                self.fake.faults.remove(fault)
+        fault.struck.set()
+        if fault.silent_until is not None:
+            fault.silent_until.wait()
+        with self.fake.lock:
+            status, answer = (fault.status, {}) if fault.status is not None else act(path, body)
+        if fault.lose_answer:
+            self.close_connection = True
+            return
+        data = json.dumps(answer).encode()
+        if fault.page:
+            status, data = 200, b"<html>sign in</html>"
+        try:
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data[: len(data) // 2] if fault.truncated else data)
+        except OSError:
+            self.close_connection = True  # the client has given up, or was killed
+        if fault.truncated:
+            self.close_connection = True
+
+    def _objects(self, path: str) -> dict[str, dict[str, Any]]:
+        return self.fake.leases if path.startswith(_LEASES) else self.fake.jobs
+
+    def _get(self, path: str, _: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        if path == _JOBS:
+            return 200, {"items": list(self.fake.jobs.values()), "metadata": {}}
+        found = self._objects(path).get(path.rpartition("/")[2])
+        return (404, {"message": "not found"}) if found is None else (200, found)
+
+    def _create(self, path: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        objects, name = self._objects(path), body["metadata"]["name"]
+        if name in objects:
+            return 409, {"message": "already exists"}
+        objects[name] = self.fake.stored({"status": {}, **body})
+        return 201, objects[name]
+
+    def _update(self, path: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        objects, name = self._objects(path), path.rpartition("/")[2]
+        if name not in objects:
+            return 404, {"message": "not found"}
+        if objects[name]["metadata"]["resourceVersion"] != body["metadata"].get("resourceVersion"):
+            return 409, {"message": "the object has been modified"}
+        objects[name] = self.fake.stored(body)
+        return 200, objects[name]
