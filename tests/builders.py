@@ -168,6 +168,7 @@ def make_job_view(**changes: object) -> JobView:
         owner_name="spring",
         run=RUN,
         bucket="service",
+        queue=None,
         active=1,
         ready=1,
         completed=frozenset(),

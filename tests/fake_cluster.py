@@ -34,6 +34,7 @@ class FakeCluster:
         self.computed: list[str] = []
         """Content keys in the order in which they were restyled."""
         self.waiting = ""
+        self.last_words = ""
         self.before: Hook = nothing
         self.after: Hook = nothing
         self._store = store
@@ -79,6 +80,10 @@ class FakeCluster:
     def waiting_because(self, job: JobView) -> str:
         self.before("waiting_because", job)
         return self.waiting
+
+    def failed_because(self, job: JobView) -> str:
+        self.before("failed_because", job)
+        return self.last_words
 
     # --- what the test makes happen -------------------------------------------------------------------------------
 

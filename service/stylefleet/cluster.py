@@ -32,5 +32,9 @@ class Cluster(Protocol):
         ...
 
     def waiting_because(self, job: JobView) -> str:
-        """Why pods of the Job are not at work, in words; empty where nothing holds them up."""
+        """Why pods of the Job are not at work, in words with what to do; empty where nothing holds them up."""
+        ...
+
+    def failed_because(self, job: JobView) -> str:
+        """What the newest worker of the Job that failed said last, in words; empty where none left a word."""
         ...

@@ -11,9 +11,10 @@ import tenacity
 import urllib3.exceptions
 from kubernetes import client, config
 
-from stylefleet import naming
+from stylefleet import diagnosis, naming
 from stylefleet.errors import AccessDenied, ClusterUnavailable, PermanentError, PreconditionFailed, SettingsInvalid
-from stylefleet.jobs import JobView, Json, view, waiting_reason
+from stylefleet.jobs import JobView, Json, view
+from stylefleet.rights import Right
 
 TIMEOUT_SECONDS = (5.0, 30.0)
 """To connect and to read: a half-open connection must not hold the controller for ever."""
@@ -60,18 +61,26 @@ class KubernetesCluster:
     def __init__(self, api_client: client.ApiClient, namespace: str) -> None:
         self._batch = client.BatchV1Api(api_client)
         self._core = client.CoreV1Api(api_client)
+        self._authorization = client.AuthorizationV1Api(api_client)
         self._namespace = namespace
 
     def create_job(self, job: Json) -> None:
         name = job["metadata"]["name"]
         try:
-            _call(lambda: self._batch.create_namespaced_job(self._namespace, job, **_OPTIONS))
+            self.post_job(job)
         except PreconditionFailed:
             # POST with a name of our own making is the lock: 409 with our run's label means we were here before.
-            existing = _json(lambda: self._batch.read_namespaced_job(name, self._namespace, **_OPTIONS))
+            existing = self.read_job(name)
             found, ours = existing["metadata"].get("labels") or {}, job["metadata"]["labels"]
             if any(found.get(label) != ours[label] for label in (naming.LABEL_RUN, naming.LABEL_BUCKET)):
                 raise PreconditionFailed(f"Job {self._namespace}/{name} exists and belongs to another run") from None
+
+    def post_job(self, job: Json) -> Json:
+        """Create a Job and return it as the API server made it; PreconditionFailed where one has its name."""
+        return _json(lambda: self._batch.create_namespaced_job(self._namespace, job, **_OPTIONS))
+
+    def read_job(self, name: str) -> Json:
+        return _json(lambda: self._batch.read_namespaced_job(name, self._namespace, **_OPTIONS))
 
     def list_jobs(self) -> list[JobView]:
         jobs: list[JobView] = []
@@ -94,7 +103,7 @@ class KubernetesCluster:
 
     def release_job(self, job: JobView) -> None:
         try:
-            current = _json(lambda: self._batch.read_namespaced_job(job.name, self._namespace, **_OPTIONS))
+            current = self.read_job(job.name)
             if current["metadata"]["uid"] != job.uid:
                 return
             finalizers = current["metadata"].get("finalizers") or []
@@ -132,16 +141,59 @@ class KubernetesCluster:
             return
 
     def waiting_because(self, job: JobView) -> str:
-        pods = _json(
+        pending = self.pods(job.name, "Pending")
+        held_up = diagnosis.of_waiting(pending)
+        if held_up is not None:
+            return str(held_up)
+        failed = [] if pending else self.pods(job.name, "Failed")
+        try:
+            # Of the pod that nothing is known about, or else of the Job, which then could not make one.
+            warnings = self.warnings(pending[0]["metadata"]["uid"] if pending else job.uid)
+        except AccessDenied:
+            return str(diagnosis.EVENTS_UNREADABLE)
+        newest = max((p["metadata"]["creationTimestamp"] for p in failed), default="")
+        found = diagnosis.of_events(warnings, since=newest) or diagnosis.of_ended(failed)
+        return str(found or (diagnosis.STARTING if pending else diagnosis.NO_POD))
+
+    def failed_because(self, job: JobView) -> str:
+        found = diagnosis.of_ended(self.pods(job.name, "Failed"))
+        return str(found or "")
+
+    def pods(self, job_name: str, phase: str = "") -> list[Json]:
+        """The first pods of a Job; only those in `phase`, where one is given."""
+        page = _json(
             lambda: self._core.list_namespaced_pod(
                 self._namespace,
-                label_selector=f"batch.kubernetes.io/job-name={job.name}",
-                field_selector="status.phase=Pending",
+                label_selector=f"batch.kubernetes.io/job-name={job_name}",
+                field_selector=f"status.phase={phase}" if phase else "",
                 limit=PODS_LOOKED_AT,
                 **_OPTIONS,
             )
         )
-        return waiting_reason(pods["items"])
+        found: list[Json] = page["items"]
+        return found
+
+    def warnings(self, uid: str) -> list[Json]:
+        """Warning events about the object with this uid."""
+        page = _json(
+            lambda: self._core.list_namespaced_event(
+                self._namespace, field_selector=f"involvedObject.uid={uid},type=Warning", limit=PAGE, **_OPTIONS
+            )
+        )
+        found: list[Json] = page["items"]
+        return found
+
+    def allows(self, right: Right) -> bool:
+        """Whether this identity has the right; every authenticated user may ask that of itself."""
+        attributes = {
+            "namespace": self._namespace,
+            "group": right.group,
+            "resource": right.resource,
+            "verb": right.verb,
+        } | ({"name": right.name} if right.name else {})
+        review = {"spec": {"resourceAttributes": attributes}}
+        answer = _json(lambda: self._authorization.create_self_subject_access_review(review, **_OPTIONS))
+        return bool(answer["status"]["allowed"])
 
 
 _OPTIONS: dict[str, Any] = {"_request_timeout": TIMEOUT_SECONDS, "_preload_content": False}

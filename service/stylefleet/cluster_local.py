@@ -20,9 +20,12 @@ from typing import Any
 
 import psutil
 
+from stylefleet import diagnosis
 from stylefleet.errors import PreconditionFailed, SettingsInvalid
 from stylefleet.jobs import GRACE_SECONDS, JobView, Json, fails_index, format_indexes, parse_indexes, view
 
+LOG_CHARACTERS_READ = 4096
+"""Of the end of a failed worker's log: as much as Kubernetes keeps of a pod's last words."""
 WORKER_COMMAND = (sys.executable, "-m", "stylefleet.cli.main")
 
 
@@ -61,7 +64,7 @@ class LocalCluster:
             return
         created_at = datetime.now(UTC).isoformat(timespec="microseconds")
         metadata = job["metadata"] | {"uid": uuid.uuid4().hex, "creationTimestamp": created_at}
-        local = {"launches": 0, "failures": {}, "pids": {}}
+        local = {"launches": 0, "failures": {}, "pids": {}, "attempts": {}, "last_failure": None}
         self._save(job | {"metadata": metadata, "status": {}, "local": local})
         self._advance()
 
@@ -87,6 +90,15 @@ class LocalCluster:
     def waiting_because(self, job: JobView) -> str:
         busy = sum(1 for name, _ in self._processes if name != job.name)
         return f"all {self._slots} worker slots of this machine are taken" if busy >= self._slots else ""
+
+    def failed_because(self, job: JobView) -> str:
+        current = self._load(job.name)
+        if current is None or current["local"]["last_failure"] is None:
+            return ""
+        attempt, exit_code = current["local"]["last_failure"]
+        log_path = self._folder / f"{attempt}.log"
+        log = log_path.read_text(errors="replace") if log_path.exists() else ""
+        return str(diagnosis.of_exit(exit_code, log[-LOG_CHARACTERS_READ:]))
 
     def close(self) -> None:
         """Stop every worker; what they finished is kept, the rest is done when a controller comes back."""
@@ -122,6 +134,7 @@ class LocalCluster:
             if exit_code == 0:
                 completed.add(index)
                 continue
+            local["last_failure"] = [local["attempts"][str(index)], exit_code]
             failures = local["failures"][str(index)] = local["failures"].get(str(index), 0) + 1
             if fails_index(job, exit_code) or failures > job["spec"]["backoffLimitPerIndex"]:
                 failed.add(index)
@@ -143,6 +156,7 @@ class LocalCluster:
             self._save(job)  # an attempt's name is used up before its process exists
             process = self._start(job, index, attempt)
             self._processes[name, index] = process
+            local["attempts"][str(index)] = attempt
             local["pids"][str(index)] = [process.pid, psutil.Process(process.pid).create_time()]
             # Before anything else can happen: a controller killed now must find this process again.
             self._save(job)

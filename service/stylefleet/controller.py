@@ -4,42 +4,27 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import datetime
 
 import structlog
 
 from stylefleet import manifest as manifests
-from stylefleet import naming, planner, receipt, status, yaml_positions
+from stylefleet import naming, planner, yaml_positions
 from stylefleet.cluster import Cluster
-from stylefleet.cost import predicted_seconds
 from stylefleet.errors import FieldError, ManifestInvalid, PreconditionFailed, StylefleetError
 from stylefleet.jobs import JobView, WorkerTemplate, job_for
 from stylefleet.metrics import ControllerMetrics
 from stylefleet.naming import Ref
 from stylefleet.plan import Plan
 from stylefleet.planner import Pace
-from stylefleet.reconcile import Action, CreateJob, DeleteJob, Finish, Observed, ReleaseJob, reconcile
+from stylefleet.reconcile import Action, CreateJob, DeleteJob, Finish, ReleaseJob, reconcile
+from stylefleet.run_watch import RunWatch
 from stylefleet.status import Phase, Status
 from stylefleet.status_book import StatusBook
 from stylefleet.store import Listed, Store
-from stylefleet.tally import Tally
 
 log = structlog.get_logger(__name__)
-
-WAITING_AFTER = timedelta(seconds=15)
-"""How long a run may have no worker at work before its status says why."""
-
-
-@dataclass(kw_only=True)
-class _Run:
-    """What the controller remembers of a run between ticks; all of it can be read from the bucket again."""
-
-    plan: Plan
-    tally: Tally = field(default_factory=Tally)
-    receipts_seen: set[str] | None = None
-    """Keys of the receipts in the tally; None before the first look."""
-    waiting_since: datetime | None = None
 
 
 class Controller:
@@ -66,7 +51,7 @@ class Controller:
         self._metrics = metrics
         self._clock = clock
         self._book = StatusBook(store, bucket)
-        self._runs: dict[str, _Run] = {}
+        self._runs: dict[str, RunWatch] = {}
         self._finished: dict[str, tuple[str, datetime]] = {}
         """ETag and time of the manifest by name, where its run is final: nothing to do until these change."""
         self._gone_once: set[str] | None = None
@@ -170,11 +155,11 @@ class Controller:
         if job is not None and job.held:
             self._cluster.release_job(job)
 
-    def _run(self, name: str, run_id: str, data: bytes) -> _Run:
+    def _run(self, name: str, run_id: str, data: bytes) -> RunWatch:
         run = self._runs.get(name)
         if run is None or run.plan.run != run_id:
             plan = planner.load_plan(self._store, self._bucket, name, run_id) or self._plan(name, run_id, data)
-            run = self._runs[name] = _Run(plan=plan)
+            run = self._runs[name] = RunWatch(plan)
         return run
 
     def _plan(self, name: str, run_id: str, data: bytes) -> Plan:
@@ -194,44 +179,19 @@ class Controller:
         )
         return plan
 
-    def _step(self, run: _Run, job: JobView | None, cancelled: bool) -> None:
-        self._observe_receipts(run)
-        observed = Observed(
-            job=job,
-            done=run.tally.done,
-            failed=run.tally.failed,
-            ended_by_shard=dict(run.tally.tasks_by_shard),
-            cancelled=cancelled,
-        )
+    def _step(self, run: RunWatch, job: JobView | None, cancelled: bool) -> None:
+        run.read_receipts(self._store, self._bucket, self._metrics)
+        observed = run.observed(job, self._cluster, cancelled=cancelled)
         actions = reconcile(run.plan, observed)
         for action in actions:
             self._act(action, run)
         if not any(isinstance(a, Finish) for a in actions):
-            self._book.put(self._running_status(run, observed), self._clock())
-
-    def _observe_receipts(self, run: _Run) -> None:
-        """Add new receipts to the tally and the metrics.
-
-        Those of the first look are not counted anew: a controller before this one has, or none was there to count.
-        """
-        plan, first_look = run.plan, run.receipts_seen is None
-        seen = run.receipts_seen or set()
-        for listed in self._store.list(Ref(self._bucket, naming.receipts_prefix(plan.name, plan.run))):
-            if listed.ref.key in seen:
-                continue
-            for one in receipt.from_lines(self._store.get(listed.ref).data):
-                if not run.tally.add(one):
-                    continue
-                if first_look:
-                    self._metrics.done_at(one)
-                else:
-                    self._metrics.observe(one)
-            seen.add(listed.ref.key)
-        run.receipts_seen = seen
+            now = self._clock()
+            self._book.put(run.running_status(observed, self._cluster, self._pace, now), now)
 
     # --- acting ---------------------------------------------------------------------------------------------------
 
-    def _act(self, action: Action, run: _Run) -> None:
+    def _act(self, action: Action, run: RunWatch) -> None:
         log.info("act", manifest=run.plan.name, run=run.plan.run, action=type(action).__name__)
         match action:
             case CreateJob():
@@ -245,27 +205,12 @@ class Controller:
             case Finish():
                 self._finish(action, run)
 
-    def _finish(self, finish: Finish, run: _Run) -> None:
-        plan, tally, now = run.plan, run.tally, self._clock()
+    def _finish(self, finish: Finish, run: RunWatch) -> None:
+        plan, now = run.plan, self._clock()
         ref = Ref(self._bucket, naming.report_key(plan.name, plan.run))
-        report = status.report_json(
-            plan,
-            tally,
-            phase=finish.phase,
-            message=finish.message,
-            missing_by_shard=finish.missing_by_shard,
-            finished_at=now,
-        )
         # The report before the status: who reads a final phase finds the report.
-        self._store.put(ref, report, content_type="application/json")
-        final = replace(
-            self._plain_status(run, finish.phase),
-            message=finish.message,
-            failed=tally.failed + sum(finish.missing_by_shard.values()),
-            finished_at=now,
-            report=str(ref),
-        )
-        self._book.put(final, now)
+        self._store.put(ref, run.report(finish, now), content_type="application/json")
+        self._book.put(run.final_status(finish, ref, now), now)
         log.info("finished", manifest=plan.name, run=plan.run, phase=finish.phase.value, message=finish.message)
 
     def _reject(self, name: str, run_id: str, error: ManifestInvalid) -> None:
@@ -289,40 +234,6 @@ class Controller:
             message = "another manifest has this name already, so this file is not read"
             error = FieldError(path="", message=message, found=file_name, allowed="one file a name")
             self._reject(file_name, "", ManifestInvalid([error]))
-
-    def _running_status(self, run: _Run, observed: Observed) -> Status:
-        plan, now, job = run.plan, self._clock(), observed.job
-        run.waiting_since = None if job is not None and job.ready > 0 else run.waiting_since or now
-        waiting = ""
-        if job is not None and run.waiting_since is not None and now - run.waiting_since >= WAITING_AFTER:
-            waiting = "the queue has not admitted the Job" if job.suspended else self._cluster.waiting_because(job)
-        seconds_per_task = predicted_seconds(plan.recipe, flops=self._pace.worker_flops)
-        return replace(
-            self._plain_status(run, Phase.RUNNING),
-            message="being cancelled" if observed.cancelled else "",
-            waiting_because=waiting,
-            eta_seconds=status.eta_seconds(
-                ended=run.tally.ended,
-                pending=plan.tasks - run.tally.ended,
-                seconds_per_task=seconds_per_task / min(plan.parallelism, self._pace.workers_max or plan.parallelism),
-                started_at=plan.planned_at,
-                now=now,
-            ),
-        )
-
-    def _plain_status(self, run: _Run, phase: Phase) -> Status:
-        plan, tally = run.plan, run.tally
-        return Status(
-            name=plan.name,
-            run=plan.run,
-            phase=phase,
-            pictures=plan.pictures,
-            skipped=plan.skipped,
-            done=tally.done,
-            failed=tally.failed,
-            started_at=plan.planned_at,
-            output_prefix=str(plan.output_prefix),
-        )
 
     # --- manifests that are gone ----------------------------------------------------------------------------------
 
@@ -349,8 +260,8 @@ class Controller:
             return
         run = self._runs.get(name)
         if run is None or run.plan.run != known.run:
-            run = _Run(plan=plan)
-        self._observe_receipts(run)
+            run = RunWatch(plan)
+        run.read_receipts(self._store, self._bucket, self._metrics)
         kept = run.tally.done + plan.skipped
         message = f"the manifest was deleted; {kept} of {plan.pictures} pictures have a result"
         self._finish(Finish(phase=Phase.CANCELLED, message=message), run)
@@ -358,7 +269,7 @@ class Controller:
 
     def _set_gauges(self) -> None:
         live = [run for name, run in self._runs.items() if name in self._book.live_names()]
-        waiting = sum(1 for run in live if run.waiting_since is not None)
+        waiting = sum(1 for run in live if run.waiting)
         self._metrics.runs.labels(state="waiting").set(waiting)
         self._metrics.runs.labels(state="running").set(len(live) - waiting)
         self._metrics.pending_tasks.set(sum(run.plan.tasks - run.tally.ended for run in live))

@@ -80,3 +80,6 @@ class DryRunCluster:
 
     def waiting_because(self, job: JobView) -> str:
         return self._real.waiting_because(job)
+
+    def failed_because(self, job: JobView) -> str:
+        return self._real.failed_because(job)

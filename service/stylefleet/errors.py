@@ -9,10 +9,12 @@
     - RecordUnreadable       an object of ours in the bucket is not what we write
     - NotFound               the store has no such object
     - AccessDenied           the store or the cluster refuses this identity
+      . CredentialsRefused   the store does not know it: no credentials, an unknown key, a wrong secret
     - StoreUnfit             the store lacks a promise that correctness rests on
     - SettingsInvalid        an environment variable or option has no usable value
   + TransientError           the same input may succeed later: retry
     - StoreUnavailable       the object store did not answer, or answered with a fault of its own
+      . CredentialsExpired   temporary credentials have run out, or a clock is wrong: the next ones may do
     - ClusterUnavailable     the cluster did not answer, or answered with a fault of its own
   + PreconditionFailed       a conditional write lost: somebody else wrote first
 
@@ -129,6 +131,10 @@ class AccessDenied(PermanentError):
     """The store or the cluster refuses this identity."""
 
 
+class CredentialsRefused(AccessDenied):
+    """The store does not know these credentials, or there are none."""
+
+
 class StoreUnfit(PermanentError):
     """The store lacks a promise that correctness rests on, such as atomic conditional writes."""
 
@@ -143,6 +149,10 @@ class PreconditionFailed(StylefleetError):
 
 class StoreUnavailable(TransientError):
     """The object store did not answer, or answered with a fault of its own."""
+
+
+class CredentialsExpired(StoreUnavailable):
+    """The store knows these credentials and does not take them now: they have run out, or a clock is wrong."""
 
 
 class ClusterUnavailable(TransientError):

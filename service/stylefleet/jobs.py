@@ -60,6 +60,8 @@ class JobView:
     run: str
     bucket: str
     """The service's bucket that it works for."""
+    queue: str | None
+    """That is to admit it; None where it starts at once."""
     active: int
     """Pods that are pending or running."""
     ready: int
@@ -205,6 +207,7 @@ def view(job: Mapping[str, Any]) -> JobView:
         owner_name=labels.get(naming.LABEL_NAME, ""),
         run=labels.get(naming.LABEL_RUN, ""),
         bucket=labels.get(naming.LABEL_BUCKET, ""),
+        queue=labels.get(naming.LABEL_QUEUE),
         active=status.get("active") or 0,
         ready=status.get("ready") or 0,
         completed=parse_indexes(status.get("completedIndexes") or ""),
@@ -243,17 +246,3 @@ def fails_index(job: Mapping[str, Any], exit_code: int) -> bool:
     return any(
         rule["action"] == "FailIndex" and exit_code in rule.get("onExitCodes", {}).get("values", []) for rule in rules
     )
-
-
-def waiting_reason(pods: Iterable[Mapping[str, Any]]) -> str:
-    """Why the pods (JSON from the API) that are not at work wait, in the cluster's words; empty where none says."""
-    for pod in pods:
-        status = pod.get("status") or {}
-        for container in status.get("containerStatuses") or []:
-            waiting = (container.get("state") or {}).get("waiting") or {}
-            if waiting.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
-                return f"{waiting['reason']}: {waiting.get('message', '')}".rstrip(": ")
-        for condition in status.get("conditions") or []:
-            if condition["type"] == "PodScheduled" and condition["status"] == "False":
-                return f"{condition.get('reason', 'Unscheduled')}: {condition.get('message', '')}".rstrip(": ")
-    return ""

@@ -17,6 +17,7 @@ from stylefleet import pictures, style_cache
 from stylefleet.errors import AccessDenied, ImageInvalid, NotFound, PreconditionFailed, StylefleetError, WeightsInvalid
 from stylefleet.plan import Plan, StyleShare, regions
 from stylefleet.receipt import EngineFacts
+from stylefleet.recipe import Recipe
 from stylefleet.settings import WorkerSettings
 from stylefleet.store import Store
 
@@ -47,12 +48,7 @@ def load(store: Store, settings: WorkerSettings, plan: Plan) -> Loaded:
     """Raises LoadFailed, and TransientError where the store does not answer."""
     try:
         groups = [[(_style(store, s), s.weight) for s in group] for group in regions(plan.styles).values()]
-        # The settings name the VGG19 file; the other backbone brings its own.
-        if plan.recipe.backbone == "vgg19-imagenet":
-            with _weights_file(store, settings) as path:
-                engine = engines.load_engine(plan.recipe, weights_path=path, weights_sha256=settings.weights_sha256)
-        else:
-            engine = engines.load_engine(plan.recipe)
+        engine = load_engine(store, settings, plan.recipe)
         started = time.monotonic()
         looks_of = _looks_of(store, settings.store.bucket, engine, groups, plan)
     except WeightsInvalid as error:
@@ -67,6 +63,14 @@ def load(store: Store, settings: WorkerSettings, plan: Plan) -> Loaded:
         device=engine.device,
     )
     return Loaded(engine=engine, facts=facts, looks_of=looks_of, style_seconds=time.monotonic() - started)
+
+
+def load_engine(store: Store, settings: WorkerSettings, recipe: Recipe) -> engines.Engine:
+    """The engine with the weights that the settings name. Raises WeightsInvalid."""
+    if recipe.backbone != "vgg19-imagenet":
+        return engines.load_engine(recipe)  # the other backbone brings its own file
+    with _weights_file(store, settings) as path:
+        return engines.load_engine(recipe, weights_path=path, weights_sha256=settings.weights_sha256)
 
 
 @contextmanager

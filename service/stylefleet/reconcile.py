@@ -25,6 +25,10 @@ class Observed:
     """Tasks with a receipt, by shard."""
     cancelled: bool = False
     """The user asked to stop."""
+    failed_because: str = ""
+    """What a worker of a Job that failed said last, in words."""
+    failures: str = ""
+    """Why the failed tasks failed, in words, from their receipts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,8 +96,10 @@ def _finish(plan: Plan, observed: Observed, missing: dict[int, int]) -> Finish:
         skipped = f" ({plan.skipped} were already there)" if plan.skipped else ""
         return Finish(phase=Phase.SUCCEEDED, message=f"all {plan.pictures} pictures have a result{skipped}")
     message = f"{failed} of {plan.pictures} pictures failed"
+    if observed.failures:
+        message += f" ({observed.failures})"
     if missing:
-        cause = observed.job.message if observed.job else ""
+        cause = observed.failed_because or (observed.job.message if observed.job else "")
         message += f", {sum(missing.values())} of them because their shard did ({cause or 'see the worker logs'})"
     phase = Phase.PARTIALLY_SUCCEEDED if good else Phase.FAILED
     return Finish(phase=phase, message=message, missing_by_shard=missing)

@@ -86,31 +86,51 @@ PROBE_WRITERS = 8
 PROBE_ROUNDS = 3
 
 
+def race(store: Store, folder: Ref) -> int:
+    """How many of PROBE_WRITERS simultaneous puts of one new key, each only where nothing is there, went through."""
+    ref = Ref(folder.bucket, f"{folder.key}probe-{uuid.uuid4().hex}")
+    start = threading.Barrier(PROBE_WRITERS)
+
+    def write(writer: int) -> bool:
+        start.wait()
+        try:
+            store.put(ref, f"writer {writer}".encode(), if_absent=True)
+        except PreconditionFailed:
+            return False
+        return True
+
+    with ThreadPoolExecutor(PROBE_WRITERS) as pool:
+        try:
+            return sum(pool.map(write, range(PROBE_WRITERS)))
+        finally:
+            store.delete(ref)
+
+
+def unfit_because(winners: int) -> str:
+    """What is wrong with a store in whose `race` so many won; empty where it keeps its promise."""
+    if winners == 1:
+        return ""
+    if winners == PROBE_WRITERS:
+        how = "it seems to ignore If-None-Match"
+    elif winners > 1:
+        how = "it seems to check and to write in two steps"
+    else:
+        how = "it refuses If-None-Match also where no object is"
+    return f"of {PROBE_WRITERS} simultaneous conditional puts exactly one must succeed, but {winners} did: {how}"
+
+
+UNFIT_REMEDY = (
+    "This store cannot keep two controllers apart. Use one with atomic conditional writes (AWS S3, MinIO, "
+    "SeaweedFS 4.17 or newer)"
+)
+
+
 def probe(store: Store, folder: Ref) -> None:
     """Check that conditional puts have exactly one winner; raises StoreUnfit with what was seen otherwise.
 
     Some S3-like servers check and write in two steps: every writer wins, and two controllers would both plan a run.
     """
-    with ThreadPoolExecutor(PROBE_WRITERS) as pool:
-        for _ in range(PROBE_ROUNDS):
-            ref = Ref(folder.bucket, f"{folder.key}probe-{uuid.uuid4().hex}")
-            start = threading.Barrier(PROBE_WRITERS)
-
-            def write(writer: int, ref: Ref = ref, start: threading.Barrier = start) -> bool:
-                start.wait()
-                try:
-                    store.put(ref, f"writer {writer}".encode(), if_absent=True)
-                except PreconditionFailed:
-                    return False
-                return True
-
-            try:
-                winners = sum(pool.map(write, range(PROBE_WRITERS)))
-            finally:
-                store.delete(ref)
-            if winners != 1:
-                raise StoreUnfit(
-                    f"{folder.bucket}: of {PROBE_WRITERS} simultaneous conditional puts exactly one must succeed, but "
-                    f"{winners} did; this store cannot keep two controllers apart. Use one with atomic conditional "
-                    "writes (AWS S3, MinIO, SeaweedFS 4.17 or newer)"
-                )
+    for _ in range(PROBE_ROUNDS):
+        fault = unfit_because(race(store, folder))
+        if fault:
+            raise StoreUnfit(f"{folder.bucket}: {fault}. {UNFIT_REMEDY}")

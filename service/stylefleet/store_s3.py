@@ -17,6 +17,8 @@ import tenacity
 
 from stylefleet.errors import (
     AccessDenied,
+    CredentialsExpired,
+    CredentialsRefused,
     NotFound,
     PermanentError,
     PreconditionFailed,
@@ -37,14 +39,8 @@ WAIT_SECONDS_MAX = 20.0
 _TOKEN = "stylefleet-put"  # noqa: S105 - the name of a metadata field
 
 _NOT_FOUND = {"NoSuchKey", "NoSuchBucket", "404", "NotFound"}
-_DENIED = {
-    "AccessDenied",
-    "403",
-    "Forbidden",
-    "InvalidAccessKeyId",
-    "SignatureDoesNotMatch",
-    "AuthorizationHeaderMalformed",
-}
+_UNKNOWN = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "AuthorizationHeaderMalformed"}
+_DENIED = {"AccessDenied", "403", "Forbidden"}
 _RENEWABLE = {"ExpiredToken", "ExpiredTokenException", "InvalidToken", "RequestTimeTooSkewed", "TokenRefreshRequired"}
 """Faults of temporary credentials or of a clock: the next attempt, or the next pod, may have better ones."""
 _PRECONDITION = {"PreconditionFailed", "412"}
@@ -53,7 +49,11 @@ T = TypeVar("T")
 
 
 def make_client(
-    endpoint_url: str | None, region: str | None, *, before_send: Callable[[], None] | None = None
+    endpoint_url: str | None,
+    region: str | None,
+    *,
+    retries: int = 5,
+    before_send: Callable[[], None] | None = None,
 ) -> S3Client:
     """A client with explicit time limits and retries; the credentials are those of the AWS default chain.
 
@@ -69,7 +69,7 @@ def make_client(
         connect_timeout=5,
         read_timeout=60,
         max_pool_connections=CONNECTIONS_MAX,
-        retries={"mode": "standard", "max_attempts": 5},
+        retries={"mode": "standard", "max_attempts": retries},
         s3={"addressing_style": "path" if endpoint_url else "auto"},
         **checksums,
     )
@@ -81,6 +81,15 @@ def make_client(
     return client
 
 
+def credentials_from() -> str:
+    """Where the AWS default chain finds credentials (`env`, `assume-role-with-web-identity`, ...); nothing of them."""
+    try:
+        found = boto3.session.Session().get_credentials()
+    except botocore.exceptions.BotoCoreError as error:
+        return f"a source that fails ({type(error).__name__})"
+    return str(found.method) if found else "nowhere"
+
+
 class _BucketNotFound(NotFound):
     """The store has no such bucket."""
 
@@ -88,8 +97,9 @@ class _BucketNotFound(NotFound):
 class S3Store:
     """Buckets of one S3 endpoint; safe to use from several threads, not across a fork."""
 
-    def __init__(self, client: S3Client) -> None:
+    def __init__(self, client: S3Client, *, attempts: int = ATTEMPTS) -> None:
         self._client = client
+        self._attempts = attempts
 
     def get(self, ref: Ref, *, if_match: str | None = None) -> Object:
         condition: Any = {"IfMatch": _quoted(if_match)} if if_match else {}
@@ -104,7 +114,7 @@ class S3Store:
                 metadata={k: v for k, v in answer["Metadata"].items() if k != _TOKEN},
             )
 
-        return _call(ref, read)
+        return _call(ref, read, self._attempts)
 
     def put(
         self,
@@ -132,7 +142,7 @@ class S3Store:
             return answer["ETag"].strip('"')
 
         try:
-            return _call(ref, write)
+            return _call(ref, write, self._attempts)
         except _BucketNotFound:
             raise
         except (PreconditionFailed, NotFound):
@@ -149,19 +159,19 @@ class S3Store:
     def _own_put(self, ref: Ref, token: str) -> str | None:
         """The ETag of `ref` where it is what the put with `token` wrote."""
         try:
-            head = _call(ref, lambda: self._client.head_object(Bucket=ref.bucket, Key=ref.key))
+            head = _call(ref, lambda: self._client.head_object(Bucket=ref.bucket, Key=ref.key), self._attempts)
         except NotFound:
             return None
         return head["ETag"].strip('"') if head["Metadata"].get(_TOKEN) == token else None
 
     def delete(self, ref: Ref) -> None:
-        _call(ref, lambda: self._client.delete_object(Bucket=ref.bucket, Key=ref.key))
+        _call(ref, lambda: self._client.delete_object(Bucket=ref.bucket, Key=ref.key), self._attempts)
 
     def list(self, prefix: Ref) -> Iterator[Listed]:
         # Page by page with our own token: a paginator that met a fault ends quietly when asked again.
         more: dict[str, Any] = {}
         while True:
-            page = _call(prefix, lambda: self._page(prefix, more))  # noqa: B023 - called at once
+            page = _call(prefix, lambda: self._page(prefix, more), self._attempts)  # noqa: B023 - called at once
             for item in page.get("Contents", []):
                 yield Listed(
                     ref=Ref(prefix.bucket, item["Key"]),
@@ -185,7 +195,7 @@ def _quoted(etag: str | None) -> str:
     return f'"{etag}"'
 
 
-def _call(ref: Ref, request: Callable[[], T]) -> T:
+def _call(ref: Ref, request: Callable[[], T], attempts: int) -> T:
     """Run one request, translate its failure, and retry what is transient."""
 
     def attempt() -> T:
@@ -194,7 +204,9 @@ def _call(ref: Ref, request: Callable[[], T]) -> T:
         except botocore.exceptions.ClientError as error:
             raise _translated(ref, error) from error
         except (botocore.exceptions.NoCredentialsError, botocore.exceptions.PartialCredentialsError) as error:
-            raise AccessDenied(f"{ref}: no S3 credentials: {error}. Set AWS_ACCESS_KEY_ID or a profile") from error
+            raise CredentialsRefused(
+                f"{ref}: no S3 credentials: {error}. Set AWS_ACCESS_KEY_ID or a profile"
+            ) from error
         except (
             botocore.exceptions.ConnectionError,  # refused, no route, no name
             botocore.exceptions.HTTPClientError,  # reset, timed out
@@ -209,7 +221,7 @@ def _call(ref: Ref, request: Callable[[], T]) -> T:
 
     retry = tenacity.Retrying(
         retry=tenacity.retry_if_exception_type(StoreUnavailable),
-        stop=tenacity.stop_after_attempt(ATTEMPTS),
+        stop=tenacity.stop_after_attempt(attempts),
         wait=tenacity.wait_random_exponential(multiplier=0.5, max=WAIT_SECONDS_MAX),
         reraise=True,
     )
@@ -226,9 +238,13 @@ def _translated(ref: Ref, error: botocore.exceptions.ClientError) -> StylefleetE
     if code in _PRECONDITION:
         return PreconditionFailed(f"{ref}: somebody else wrote first")
     if code in _RENEWABLE:
-        return StoreUnavailable(f"{ref}: the store does not take these credentials now ({code})")
+        return CredentialsExpired(f"{ref}: the store does not take these credentials now ({code})")
+    if code in _UNKNOWN:
+        return CredentialsRefused(f"{ref}: the store refuses these credentials ({code})")
     if code in _DENIED or status in (401, 403):
         return AccessDenied(f"{ref}: the store refuses these credentials ({code})")
+    if code == "NotImplemented" or status == 501:
+        return PermanentError(f"{ref}: the store answered {status} {code}: it does not know this kind of request")
     if status >= 500 or status in (409, 429) or code in ("SlowDown", "RequestTimeout", "Throttling"):
         return StoreUnavailable(f"{ref}: the store answered {status} {code}")
     return PermanentError(f"{ref}: the store answered {status} {code}: {error}")

@@ -33,6 +33,12 @@ class Tally:
         """Tasks with a receipt."""
         return len(self.task_ids)
 
+    @property
+    def failures_in_words(self) -> str:
+        """`2 truncated, 1 undecodable`; where all failed for one reason, with the first one's message."""
+        counted = ", ".join(f"{count} {reason}" for reason, count in self.failed_by_reason.most_common())
+        return f"{counted}: {self.failures[0].message}" if len(self.failed_by_reason) == 1 else counted
+
     def add(self, receipt: Receipt) -> bool:
         """Count a receipt; False where its task was counted before."""
         if receipt.task_id in self.task_ids:

@@ -154,3 +154,13 @@ def test_missing_settings_are_named(tmp_path: Path) -> None:
 
 def _inbox(fleet: Fleet) -> Ref:
     return Ref(fleet.bucket, "jobs/")
+
+
+def test_the_doctor_passes_a_laptop_where_all_is_well(fleet: Fleet) -> None:
+    done = stylefleet(fleet, "doctor", "--wait-seconds", "400")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    outcomes = {line.split()[0]: line.split()[1] for line in done.stdout.splitlines()[1:]}
+    assert [id for id, outcome in outcomes.items() if outcome == "skipped"] == ["rbac", "queue", "schedulable", "image"]
+    assert outcomes["engine"] == "ok"
+    assert [o.ref.key for o in fleet.store.list(Ref(fleet.bucket, ""))] == ["styles/style.jpg"], "it leaves nothing"

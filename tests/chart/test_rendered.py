@@ -271,9 +271,19 @@ def test_helm_test_runs_doctor_as_the_controller(chart: Chart) -> None:
     assert rendered.doctor["metadata"]["annotations"]["helm.sh/hook"] == "test"
     (doctor,) = rendered.doctor["spec"]["containers"]
     (controller,) = rendered.controller["spec"]["containers"]
-    assert (doctor["args"], controller["args"]) == (["doctor"], ["controller"])
+    assert (doctor["args"][0], controller["args"]) == ("doctor", ["controller"])
     same = ("image", "env", "envFrom", "securityContext")
     assert {k: doctor[k] for k in same} == {k: controller[k] for k in same}
+
+
+def test_helm_test_asks_for_what_the_manifests_of_this_cluster_ask_for(chart: Chart) -> None:
+    def arguments(values: Json) -> list[str]:
+        (doctor,) = chart.render({**BUCKET, **values}).doctor["spec"]["containers"]
+        return list(doctor["args"])
+
+    assert arguments({}) == ["doctor", "--gpus", "1"]
+    values = {"doctor": {"gpus": 0}, "worker": {"queue": "night"}}
+    assert arguments(values) == ["doctor", "--gpus", "0", "--queue", "night"]
 
 
 def test_uninstalling_ends_the_jobs_that_are_no_objects_of_the_release(chart: Chart) -> None:

@@ -21,6 +21,7 @@ from stylefleet.errors import PreconditionFailed
 from stylefleet.jobs import JobView, job_for, view
 from stylefleet.lease_kubernetes import KubernetesLease
 from stylefleet.retire import retire
+from stylefleet.rights import rights
 from tests.builders import TEMPLATE, make_plan
 from tests.chart.conftest import BUCKET, Chart, Json
 
@@ -110,6 +111,7 @@ CALLS: dict[str, Callable[[KubernetesCluster], object]] = {
     "release_job": lambda cluster: cluster.release_job(JOB_VIEW),
     "delete_job": lambda cluster: cluster.delete_job(JOB_VIEW),
     "waiting_because": lambda cluster: cluster.waiting_because(JOB_VIEW),
+    "failed_because": lambda cluster: cluster.failed_because(JOB_VIEW),
 }
 
 
@@ -129,6 +131,11 @@ def granted(role: Json) -> set[Right]:
         for resource in rule["resources"]
         for verb in rule["verbs"]
     }
+
+
+def test_the_doctor_asks_for_the_rights_that_the_role_grants(chart: Chart) -> None:
+    asked_for = {(right.group, right.resource, right.verb) for right in rights("art-stylefleet")}
+    assert granted(chart.render(BUCKET).find("Role", "art-stylefleet")) == asked_for
 
 
 def test_every_call_of_the_contract_is_recorded() -> None:

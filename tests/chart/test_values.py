@@ -46,6 +46,7 @@ FROM_CLAIM = {"worker": {"weights": {"from": "claim", "claim": "models", "sha256
 PEER = {"ipBlock": {"cidr": "10.1.0.0/16"}}
 OTHERS: dict[str, tuple[Any, Json]] = {
     # What a value is changed to, and the values with which it counts.
+    "doctor.gpus": (0, {}),
     "imagePullSecrets": ([{"name": "registry"}], {}),
     "storage.bucket": ("other", {}),
     "storage.endpoint": ("http://minio:9000", {}),

@@ -12,9 +12,10 @@ from stylefleet import naming
 from stylefleet import store as stores
 from stylefleet.companions import Companion
 from stylefleet.naming import CACHE_PREFIX, Ref
-from stylefleet.plan import ShardEntry, plan_to_json, shard_bytes
+from stylefleet.plan import ShardEntry, plan_to_json
 from stylefleet.status import Phase
 from stylefleet.store_memory import MemoryStore
+from stylefleet.tasks import shard_bytes
 from stylefleet.worker import Stopped, Worker, load_shard
 from tests.builders import NOW, jpeg_bytes, manifest_bytes
 from tests.engine.test_worker import SETTINGS, Shard

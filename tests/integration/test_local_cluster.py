@@ -167,6 +167,24 @@ def test_the_older_job_comes_first_and_the_other_is_told_why_it_waits(machine: M
     assert [j.active for j in cluster.list_jobs()] == [1, 0]
 
 
+def test_the_last_words_of_a_worker_that_failed_are_told(machine: Machine) -> None:
+    machine.orders({0: ["exit 0"], 1: ["exit 42 s3://gone: no such bucket"]})
+    cluster = machine.cluster()
+    cluster.create_job(job(2))
+    view = finished(cluster)
+    assert view.finished == "Failed"
+    assert "s3://gone: no such bucket" in cluster.failed_because(view)
+
+
+def test_a_job_without_a_failed_worker_has_no_last_words(machine: Machine) -> None:
+    cluster = machine.cluster()
+    cluster.create_job(job(1))
+    view = finished(cluster)
+    assert cluster.failed_because(view) == ""
+    cluster.delete_job(view)
+    assert cluster.failed_because(view) == ""
+
+
 def test_creating_a_job_twice_is_fine_and_another_run_of_that_name_is_refused(machine: Machine) -> None:
     cluster = machine.cluster()
     cluster.create_job(job(1))

@@ -2,83 +2,29 @@
 
 from __future__ import annotations
 
-import http.server
-import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
 
 from stylefleet import store_s3
-from stylefleet.errors import AccessDenied, NotFound, PermanentError, PreconditionFailed, StoreUnavailable
+from stylefleet.errors import (
+    AccessDenied,
+    CredentialsExpired,
+    CredentialsRefused,
+    NotFound,
+    PermanentError,
+    PreconditionFailed,
+    StoreUnavailable,
+)
 from stylefleet.naming import Ref
 from stylefleet.store_s3 import S3Store, make_client
+from tests.integration.fault_server import Answer, FaultServer, Request, Responder, fault, page
 
 REF = Ref("shop", "a.jpg")
 ACCESS_KEY, SECRET_KEY = "AKIDEXAMPLE7", "wJalr-hush-hush"
 BOTOCORE_ATTEMPTS = 6  # one, and five again
-
-
-@dataclass
-class Answer:
-    """What the server says; `cut` bytes of the body are promised and not sent, `dropped` hangs up unsaid."""
-
-    status: int = 200
-    body: bytes = b""
-    headers: dict[str, str] = field(default_factory=dict)
-    cut: int = 0
-    dropped: bool = False
-
-
-Request = http.server.BaseHTTPRequestHandler
-Responder = Callable[[Request], Answer]
-
-
-class FaultServer:
-    """Answers requests with `respond`, and remembers them."""
-
-    def __init__(self) -> None:
-        self.requests: list[str] = []
-        self.respond: Responder = lambda _: Answer()
-        outer = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def handle_any(self) -> None:
-                self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                outer.requests.append(f"{self.command} {self.path}")
-                answer = outer.respond(self)
-                if answer.dropped:
-                    self.close_connection = True
-                    return
-                self.send_response(answer.status)
-                for name, value in answer.headers.items():
-                    self.send_header(name, value)
-                self.send_header("Content-Length", str(len(answer.body)))
-                self.end_headers()
-                if self.command != "HEAD":
-                    self.wfile.write(answer.body[: len(answer.body) - answer.cut])
-                self.close_connection = self.close_connection or answer.cut > 0
-
-            do_GET = do_PUT = do_HEAD = do_DELETE = handle_any  # noqa: N815 - names of the base class
-
-            def log_message(self, format: str, *args: object) -> None:
-                """Nothing: the tests look at `requests`."""
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server.server_address[1]}"
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
 
 
 @pytest.fixture
@@ -96,10 +42,6 @@ def store(server: FaultServer) -> Iterator[S3Store]:
     client = make_client(server.url, None)
     yield S3Store(client)
     client.close()
-
-
-def fault(status: int, code: str, message: str = "no") -> Answer:
-    return Answer(status=status, body=f"<Error><Code>{code}</Code><Message>{message}</Message></Error>".encode())
 
 
 def in_order(*answers: Answer) -> Responder:
@@ -280,20 +222,6 @@ def test_a_put_into_a_bucket_that_is_not_there_is_not_found(
 # --- listings ------------------------------------------------------------------------------------------------------
 
 
-def page(keys: list[str], more: str = "") -> Answer:
-    contents = "".join(
-        f"<Contents><Key>{k}</Key><LastModified>2026-03-01T12:00:00.789Z</LastModified><ETag>&quot;e&quot;</ETag>"
-        f"<Size>1</Size></Contents>"
-        for k in keys
-    )
-    rest = f"<NextContinuationToken>{more}</NextContinuationToken>" if more else ""
-    truncated = "true" if more else "false"
-    body = f"<ListBucketResult><IsTruncated>{truncated}</IsTruncated>{contents}{rest}</ListBucketResult>"
-    return Answer(
-        body=f'<?xml version="1.0" encoding="UTF-8"?>{body}'.encode(), headers={"Content-Type": "application/xml"}
-    )
-
-
 def cut_xml(answer: Answer) -> Answer:
     """A body that is short and says so nowhere, as some proxies make it."""
     return Answer(body=answer.body[:-30], headers=answer.headers)
@@ -415,3 +343,36 @@ def test_without_credentials_it_says_which_variable_to_set(
         S3Store(client).get(REF)
     client.close()
     assert server.requests == []
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [
+        ("InvalidAccessKeyId", CredentialsRefused),
+        ("SignatureDoesNotMatch", CredentialsRefused),
+        ("ExpiredToken", CredentialsExpired),
+        ("AccessDenied", AccessDenied),
+    ],
+)
+def test_an_identity_that_is_unknown_is_told_from_one_that_lacks_a_right(
+    server: FaultServer, store: S3Store, code: str, error: type[Exception]
+) -> None:
+    server.respond = in_order(fault(403, code))
+    with pytest.raises(error) as caught:
+        store.get(REF)
+    assert type(caught.value) is error
+
+
+def test_a_request_that_the_store_does_not_know_is_permanent(server: FaultServer, store: S3Store) -> None:
+    server.respond = in_order(fault(501, "NotImplemented", "A header you provided implies functionality"))
+    with pytest.raises(PermanentError, match="501 NotImplemented"):
+        store.put(REF, b"x", if_absent=True)
+
+
+def test_a_store_that_is_asked_only_once_answers_or_not(server: FaultServer) -> None:
+    client = make_client(server.url, None, retries=0)
+    server.respond = in_order(STORM)
+    with pytest.raises(StoreUnavailable):
+        S3Store(client, attempts=1).get(REF)
+    client.close()
+    assert len(server.requests) == 1

@@ -205,6 +205,35 @@ def test_a_run_that_waits_says_why_after_a_while_and_no_longer_when_it_works(wor
     assert world.status().waiting_because == ""
 
 
+def test_a_suspended_job_names_the_queue_that_has_not_admitted_it(world: World) -> None:
+    world.submit(run={"queue": "gpu-batch"})
+    world.tick()
+    for job in world.cluster.jobs.values():
+        job["spec"]["suspend"] = True
+    world.tick(3)
+    assert "the queue gpu-batch has not admitted the Job" in world.status().waiting_because
+
+
+def test_the_status_of_a_run_whose_workers_were_refused_has_their_last_words(world: World) -> None:
+    world.submit()
+    world.tick()
+    world.cluster.last_words = "WorkerRefused: s3://gone: no such bucket"
+    world.cluster.fail(0)
+    world.cluster.fail(1)
+    world.cluster.finish()
+    world.tick()
+    found = world.status()
+    assert found.phase is Phase.FAILED
+    assert "WorkerRefused: s3://gone: no such bucket" in found.message
+    assert world.report()["message"] == found.message
+
+
+def test_the_status_of_a_run_whose_weights_are_wrong_says_so(world: World) -> None:
+    world.submit()
+    world.work_to_the_end(bad={f"catalog/{n}.jpg": "weights_invalid" for n in PICTURES})
+    assert world.status().message == "3 of 3 pictures failed (3 weights_invalid: cannot be decoded)"
+
+
 # --- rejected ---------------------------------------------------------------------------------------------------------
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
-from stylefleet import settings
+from stylefleet import doctor, doctor_cluster, settings
 from stylefleet.cli.main import app
 from stylefleet.manifest import json_schema
 
@@ -71,3 +71,9 @@ def test_every_claim_of_the_threat_model_names_tests_that_exist() -> None:
 def test_every_file_that_the_threat_model_points_to_exists() -> None:
     for target in re.findall(r"\]\(([^)]+)\)", (ROOT / "SECURITY.md").read_text()):
         assert (ROOT / target).exists(), target
+
+
+def test_every_check_of_the_doctor_is_in_its_page_and_the_reverse() -> None:
+    table = re.findall(r"(?m)^\| (`.+?) \|", (ROOT / "docs/doctor.md").read_text())
+    told = {id for cell in table for id in re.findall(r"`([a-z-]+)`", cell)}
+    assert told == {"settings", *doctor.STORE_IDS, *doctor_cluster.CLUSTER_IDS}

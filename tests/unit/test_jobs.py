@@ -258,6 +258,7 @@ def test_a_job_that_was_just_made_says_nothing_yet() -> None:
             owner_name="spring",
             run=RUN,
             bucket="service",
+            queue="gpu-batch",
             active=0,
             ready=0,
             completed=frozenset(),
@@ -363,49 +364,3 @@ def test_a_job_without_our_labels_belongs_to_nobody() -> None:
 def test_only_an_invalid_shard_fails_its_index_at_once(exit_code: int, fails: bool) -> None:
     assert jobs.fails_index(job_for(make_plan(), TEMPLATE), exit_code) is fails
     assert not jobs.fails_index({"spec": {}}, exit_code)
-
-
-def waiting(reason: str, message: str = "") -> dict[str, Any]:
-    return {"status": {"containerStatuses": [{"state": {"waiting": {"reason": reason, "message": message}}}]}}
-
-
-UNSCHEDULABLE = {
-    "status": {
-        "conditions": [
-            {
-                "type": "PodScheduled",
-                "status": "False",
-                "reason": "Unschedulable",
-                "message": "0/3 nodes are available: 3 Insufficient nvidia.com/gpu.",
-            }
-        ]
-    }
-}
-
-
-@pytest.mark.parametrize(
-    ("pods", "reason"),
-    [
-        ([], ""),
-        ([{}], ""),
-        ([{"status": {"phase": "Pending"}}], ""),
-        ([UNSCHEDULABLE], "Unschedulable: 0/3 nodes are available: 3 Insufficient nvidia.com/gpu."),
-        ([waiting("ImagePullBackOff", "Back-off pulling image")], "ImagePullBackOff: Back-off pulling image"),
-        ([waiting("CreateContainerConfigError")], "CreateContainerConfigError"),
-        ([waiting("ContainerCreating")], ""),
-        ([waiting("PodInitializing")], ""),
-        (
-            [waiting("ContainerCreating"), UNSCHEDULABLE],
-            "Unschedulable: 0/3 nodes are available: 3 Insufficient nvidia.com/gpu.",
-        ),
-        ([{"status": {"containerStatuses": [{"state": {"running": {}}}]}}], ""),
-        ([{"status": {"conditions": [{"type": "PodScheduled", "status": "True"}]}}], ""),
-        ([{"status": {"conditions": [{"type": "PodScheduled", "status": "False"}]}}], "Unscheduled"),
-        (
-            [{"status": {"conditions": [{"type": "PodScheduled", "status": "False", "reason": "SchedulingGated"}]}}],
-            "SchedulingGated",
-        ),
-    ],
-)
-def test_the_reason_for_waiting_is_in_the_clusters_words(pods: list[dict[str, Any]], reason: str) -> None:
-    assert jobs.waiting_reason(pods) == reason

@@ -203,7 +203,7 @@ def test_keys_that_cannot_be_used_are_refused_all_at_once_when_planning() -> Non
     assert [(message, found) for _, message, found in plan_errors(keys)] == [
         ("the key has an empty, '.' or '..' segment", "s3://shop/catalog//a.jpg"),
         ("the key has an empty, '.' or '..' segment", "s3://shop/catalog/../b.jpg"),
-        ("the key has a control character", "s3://shop/catalog/c\n.jpg"),
+        ("the key has a control character", r"s3://shop/catalog/c\n.jpg"),
     ]
 
 

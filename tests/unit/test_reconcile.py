@@ -124,6 +124,25 @@ CASES: list[tuple[str, Plan, Observed, list[Action]]] = [
             ReleaseJob(job=COMPLETE),
         ],
     ),
+    (
+        "the last words of the workers of a failed Job are told",
+        PLAN,
+        seen(2, 1, job=FAILED, failed_because="WorkerRefused: no such bucket"),
+        [
+            finish(
+                Phase.PARTIALLY_SUCCEEDED,
+                "1 of 4 pictures failed, 1 of them because their shard did (WorkerRefused: no such bucket)",
+                {1: 1},
+            ),
+            ReleaseJob(job=FAILED),
+        ],
+    ),
+    (
+        "why pictures failed is told",
+        PLAN,
+        seen(2, 2, failed=1, failures="1 truncated: it ends early"),
+        [finish(Phase.PARTIALLY_SUCCEEDED, "1 of 4 pictures failed (1 truncated: it ends early)")],
+    ),
     ("a Job deleted by hand is let go and not reported", PLAN, seen(1, job=DELETING), [ReleaseJob(job=DELETING)]),
     (
         "a finished Job whose time ran out is reported before it goes",

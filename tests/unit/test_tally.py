@@ -66,3 +66,13 @@ def test_the_sums_agree_however_receipts_repeat(events: list[tuple[int, bool, in
         key = f"catalog/{number}.jpg"
         tally.add(replace(make_receipt(key) if good else failed_receipt(key), shard=shard))
     assert tally.done + tally.failed == tally.ended == len({n for n, _, _ in events}) == tally.tasks_by_shard.total()
+
+
+def test_failures_are_told_in_words_with_the_message_where_it_is_one_for_all() -> None:
+    tally = Tally()
+    assert tally.failures_in_words == ""
+    tally.add(failed_receipt("catalog/a.jpg", reason="weights_invalid", message="another SHA-256"))
+    tally.add(failed_receipt("catalog/b.jpg", reason="weights_invalid", message="another SHA-256"))
+    assert tally.failures_in_words == "2 weights_invalid: another SHA-256"
+    tally.add(failed_receipt("catalog/c.jpg", reason="truncated"))
+    assert tally.failures_in_words == "2 weights_invalid, 1 truncated"

@@ -15,7 +15,7 @@ from stylefleet import naming
 from stylefleet.errors import ManifestInvalid, PlanInvalid
 from stylefleet.jobs import job_for
 from stylefleet.naming import Ref
-from stylefleet.plan import tasks_for
+from stylefleet.tasks import tasks_for
 from tests.builders import TEMPLATE, make_listed, make_manifest, make_plan, make_styles, manifest_data
 
 FOREIGN = (

@@ -251,6 +251,33 @@ def retire(
 
 
 @app.command()
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    gpus: Annotated[int, typer.Option(min=0, max=1, help="GPUs that the probe asks for, as manifests do.")] = 1,
+    queue: Annotated[str | None, typer.Option(help="Queue that the probe goes through, as manifests name it.")] = None,
+    wait_seconds: Annotated[
+        int, typer.Option(min=1, help="How long the probe may take to be scheduled, pulled and run.")
+    ] = 180,
+    worker: Annotated[Path | None, typer.Option(hidden=True, help="A probe's own part: write its checks here.")] = None,
+) -> None:
+    """Say what is wrong with the bucket, the cluster and the workers, and what to do; exit code 0 if nothing is.
+
+    It reads the controller's variables and uses the controller's rights. On Kubernetes it runs one short Job, which it
+    removes.
+
+    Example: stylefleet doctor --json
+    """
+    if worker is not None:
+        # By name: see the command worker.
+        import importlib
+
+        raise typer.Exit(importlib.import_module("stylefleet.doctor_worker").main(os.environ, worker, gpus=gpus))
+    from stylefleet.cli import doctor as command
+
+    raise typer.Exit(command.run(as_json=as_json, gpus=gpus, queue=queue, wait_seconds=wait_seconds))
+
+
+@app.command()
 def worker() -> None:
     """Do one shard of a run; started by the cluster, not by hand."""
     # By name: the commands above must not reach TensorFlow through an import (import-linter holds it).
