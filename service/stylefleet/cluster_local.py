@@ -21,7 +21,7 @@ from typing import Any
 import psutil
 
 from stylefleet.errors import PreconditionFailed, SettingsInvalid
-from stylefleet.jobs import GRACE_SECONDS, JobView, Json, fails_index, format_indexes, parse_indexes, view
+from stylefleet.jobs import GRACE_SECONDS, JobView, Json, action_on, format_indexes, parse_indexes, view
 
 WORKER_COMMAND = (sys.executable, "-m", "stylefleet.cli.main")
 
@@ -122,8 +122,12 @@ class LocalCluster:
             if exit_code == 0:
                 completed.add(index)
                 continue
+            # A process that a signal ended has its negative number here, and 128 more than that in Kubernetes.
+            action = action_on(job, exit_code if exit_code > 0 else 128 - exit_code)
+            if action == "Ignore":
+                continue
             failures = local["failures"][str(index)] = local["failures"].get(str(index), 0) + 1
-            if fails_index(job, exit_code) or failures > job["spec"]["backoffLimitPerIndex"]:
+            if action == "FailIndex" or failures > job["spec"]["backoffLimitPerIndex"]:
                 failed.add(index)
         status["completedIndexes"] = format_indexes(completed)
         status["failedIndexes"] = format_indexes(failed)
