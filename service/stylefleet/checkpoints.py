@@ -57,12 +57,15 @@ class Checkpoints:
         try:
             data = self._store.get(ref).data
             self._present.add(task_id)
-            return Checkpoint(data=data, position=engines.checkpoint_position(data))
+            found = Checkpoint(data=data, position=engines.checkpoint_position(data))
         except NotFound:
             return None
         except PermanentError as error:
             log.warning("checkpoint_unusable", key=ref.key, error=str(error))
             return None
+        stage, iteration = found.position
+        log.info("checkpoint_found", key=ref.key, stage=stage, iteration=iteration)
+        return found
 
     def save(self, task_id: str, data: bytes) -> None:
         """Write a task's checkpoint over the one before."""
@@ -73,6 +76,7 @@ class Checkpoints:
             log.warning("checkpoint_not_saved", key=ref.key, error=str(error))
         else:
             self._present.add(task_id)
+            log.info("checkpoint_saved", key=ref.key, size_bytes=len(data))
 
     def drop(self, task_ids: Iterable[str]) -> None:
         """Delete the checkpoints of tasks that have a receipt; nothing is asked of the store where there is none."""

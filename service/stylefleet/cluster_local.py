@@ -22,7 +22,7 @@ import psutil
 
 from stylefleet import diagnosis
 from stylefleet.errors import PreconditionFailed, SettingsInvalid
-from stylefleet.jobs import GRACE_SECONDS, JobView, Json, fails_index, format_indexes, parse_indexes, view
+from stylefleet.jobs import GRACE_SECONDS, JobView, Json, action_on, format_indexes, parse_indexes, view
 
 LOG_CHARACTERS_READ = 4096
 """Of the end of a failed worker's log: as much as Kubernetes keeps of a pod's last words."""
@@ -134,9 +134,13 @@ class LocalCluster:
             if exit_code == 0:
                 completed.add(index)
                 continue
+            # A process that a signal ended has its negative number here, and 128 more than that in Kubernetes.
+            action = action_on(job, exit_code if exit_code > 0 else 128 - exit_code)
+            if action == "Ignore":
+                continue
             local["last_failure"] = [local["attempts"][str(index)], exit_code]
             failures = local["failures"][str(index)] = local["failures"].get(str(index), 0) + 1
-            if fails_index(job, exit_code) or failures > job["spec"]["backoffLimitPerIndex"]:
+            if action == "FailIndex" or failures > job["spec"]["backoffLimitPerIndex"]:
                 failed.add(index)
         status["completedIndexes"] = format_indexes(completed)
         status["failedIndexes"] = format_indexes(failed)

@@ -44,6 +44,8 @@ class ExitCode(IntEnum):
     """Ctrl-C while waiting: the run goes on."""
     SHARD_INVALID = 42
     """A worker met an input that spoils its whole shard; `podFailurePolicy` fails the index at once."""
+    TERMINATED = 143
+    """A worker was told to end (SIGTERM): not its shard's fault, so `podFailurePolicy` does not count it."""
 
 
 class StylefleetError(Exception):

@@ -21,6 +21,7 @@ RETRIES_PER_INDEX = 3
 TTL_SECONDS = 6 * 3600
 """How long a finished Job stays to be looked at; its report is in the bucket by then."""
 GRACE_SECONDS = 30
+"""From SIGTERM to SIGKILL: twice what a worker takes at most (see stopping.py), for those that cannot hear."""
 USER_ID = 10001
 WEIGHTS_FOLDER = "/weights"
 """Where the claim with the weights is mounted."""
@@ -106,22 +107,22 @@ def job_for(plan: Plan, template: WorkerTemplate) -> Json:
             "podReplacementPolicy": "Failed",
             "podFailurePolicy": {
                 "rules": [
-                    {
-                        "action": "FailIndex",
-                        "onExitCodes": {
-                            "containerName": "worker",
-                            "operator": "In",
-                            "values": [int(ExitCode.SHARD_INVALID)],
-                        },
-                    },
+                    _on_exit("FailIndex", ExitCode.SHARD_INVALID),
                     # A drained node, a spot notice, a preemption: not the shard's fault, so not counted.
                     {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+                    # Nor is a pod that somebody deleted, which has no such condition.
+                    _on_exit("Ignore", ExitCode.TERMINATED),
                 ]
             },
             "ttlSecondsAfterFinished": TTL_SECONDS,
             "template": {"metadata": {"labels": labels, **annotations}, "spec": _pod_spec(plan, template)},
         },
     }
+
+
+def _on_exit(action: str, code: ExitCode) -> Json:
+    """A rule of the pod failure policy."""
+    return {"action": action, "onExitCodes": {"containerName": "worker", "operator": "In", "values": [int(code)]}}
 
 
 def _pod_spec(plan: Plan, template: WorkerTemplate) -> Json:
@@ -240,9 +241,8 @@ def format_indexes(indexes: Iterable[int]) -> str:
     return ",".join(f"{r[0]}-{r[-1]}" if len(r) > 2 else ",".join(map(str, r)) for r in runs)
 
 
-def fails_index(job: Mapping[str, Any], exit_code: int) -> bool:
-    """Whether the Job's pod failure policy fails the index at once for this exit code."""
+def action_on(job: Mapping[str, Any], exit_code: int) -> str:
+    """What the Job's pod failure policy does about an exit code: FailIndex, Ignore, or Count where no rule names it."""
     rules: Sequence[Mapping[str, Any]] = (job["spec"].get("podFailurePolicy") or {}).get("rules") or []
-    return any(
-        rule["action"] == "FailIndex" and exit_code in rule.get("onExitCodes", {}).get("values", []) for rule in rules
-    )
+    named = (rule["action"] for rule in rules if exit_code in rule.get("onExitCodes", {}).get("values", []))
+    return next(named, "Count")

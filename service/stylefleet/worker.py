@@ -5,32 +5,30 @@ shard --> (fetch, decode) ahead --> batch of like sizes --> engine.stylize --> r
                                                                       +--> checkpoint, for the next attempt
 
 A result is stored before its receipt, and a receipt's task is never done again: a worker that is killed loses at most
-the steps since the last checkpoint of the pictures in flight.
+the steps since the last checkpoint of the pictures in flight. docs/stopping.md says what one loses that is told to end.
 """
 
 from __future__ import annotations
 
-import signal
-import threading
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import contextvars
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime
 
-import numpy as np
 import structlog
 
-from stylefleet import batches, naming, pictures, receipt
-from stylefleet import engine as engines
-from stylefleet.checkpoints import CHECKPOINT_PIXELS_MAX, CHECKPOINT_SECONDS, Checkpoints
+from stylefleet import batches, naming, receipt
+from stylefleet.checkpoints import Checkpoints
 from stylefleet.errors import NotFound
-from stylefleet.looks import Loaded, LoadFailed, load
+from stylefleet.looks import LoadFailed, load
 from stylefleet.naming import Ref
+from stylefleet.optimizing import Optimizing
 from stylefleet.plan import Plan, plan_from_json
-from stylefleet.preparing import Prepared, Refused, compose, prepare
-from stylefleet.receipt import EngineFacts, Receipt, Stage
+from stylefleet.preparing import Prepared, Refused, prepare
+from stylefleet.results import Results
 from stylefleet.settings import WorkerSettings
+from stylefleet.stopping import Stop
 from stylefleet.store import Store
 from stylefleet.tasks import Task, tasks_from_bytes
 
@@ -39,13 +37,8 @@ log = structlog.get_logger(__name__)
 WINDOW = 24
 """Pictures fetched ahead: enough to find like sizes, few enough to bound memory."""
 FETCHERS = 8
-KEEPERS = 8
-"""Results encoded and stored, or checkpoints written, at the same time: a batch has at most so many pictures."""
-CONTENT_TYPES = {"jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
-
-
-class Stopped(Exception):
-    """The worker was told to end (SIGTERM): what has a receipt stays done, the rest is for the next attempt."""
+KEEPERS = batches.BATCH_MAX
+"""Results encoded and stored, or checkpoints written, at the same time: a whole batch."""
 
 
 class Worker:
@@ -59,7 +52,7 @@ class Worker:
         plan: Plan,
         tasks: Sequence[Task],
         clock: Callable[[], datetime],
-        stop: threading.Event,
+        stop: Stop,
     ) -> None:
         self._store = store
         self._settings = settings
@@ -68,8 +61,7 @@ class Worker:
         self._clock = clock
         self._stop = stop
         self._checkpoints = Checkpoints(store, settings.store.bucket)
-        self._parts = 0
-        self._facts: EngineFacts | None = None
+        self._results = Results(store, settings, plan, self._checkpoints, clock)
 
     def run(self) -> None:
         """Do every task that has no receipt. Raises Stopped, TransientError."""
@@ -78,32 +70,54 @@ class Worker:
         log.info("shard_started", tasks=len(self._tasks), todo=len(todo))
         if not todo:
             return
-        # Two pools: what is finished must not queue behind the pictures that are fetched ahead.
-        with ThreadPoolExecutor(FETCHERS) as fetchers, ThreadPoolExecutor(KEEPERS) as keepers:
-            windows = [todo[first : first + WINDOW] for first in range(0, len(todo), WINDOW)]
-            # The first pictures come in while TensorFlow and the weights are loading.
-            ahead = self._fetch(fetchers, windows[0])
-            try:
-                loaded = load(self._store, self._settings, self._plan)
-                self._facts, style_seconds = loaded.facts, loaded.style_seconds
-                for number in range(len(windows)):
-                    arrived = [future.result() for future in ahead]
-                    if number + 1 < len(windows):
-                        ahead = self._fetch(fetchers, windows[number + 1])
-                    self._write([self._refusal(r) for r in arrived if isinstance(r, Refused)])
-                    for batch in batches.batches(
-                        [p for p in arrived if isinstance(p, Prepared)], self._plan.recipe.refine
-                    ):
-                        self._stylize(keepers, loaded, batch, style_seconds)
-                        style_seconds = 0.0
-            except LoadFailed as failed:
-                # The same for every picture of the shard: say so in each one's receipt rather than try again.
-                self._write([self._refusal(Refused(task=t, reason=failed.reason, message=str(failed))) for t in todo])
-                return
-            finally:
-                for future in ahead:
-                    future.cancel()  # who was told to stop must not wait for pictures that nobody wants any more
-        log.info("shard_finished", tasks=len(todo))
+        # Three pools: what is finished must not queue behind the pictures that are fetched ahead, nor the engine behind
+        # either.
+        fetchers, keepers, computer = _threads(FETCHERS), _threads(KEEPERS), _threads(1)
+        try:
+            self._do(todo, fetchers, keepers, computer)
+        except LoadFailed as failed:
+            # The same for every picture of the shard: say so in each one's receipt rather than try again.
+            refused = [Refused(task=task, reason=failed.reason, message=str(failed)) for task in todo]
+            self._results.write([self._results.refusal(r) for r in refused])
+        else:
+            log.info("shard_finished", tasks=len(todo))
+        finally:
+            for pool in (fetchers, keepers, computer):
+                # Who was told to end waits neither for the store nor for a step.
+                pool.shutdown(wait=not self._stop.told, cancel_futures=True)
+
+    def _do(
+        self,
+        todo: Sequence[Task],
+        fetchers: ThreadPoolExecutor,
+        keepers: ThreadPoolExecutor,
+        computer: ThreadPoolExecutor,
+    ) -> None:
+        windows = [todo[first : first + WINDOW] for first in range(0, len(todo), WINDOW)]
+        # The first pictures come in while TensorFlow and the weights are loading.
+        ahead = self._fetch(fetchers, windows[0])
+        loaded = self._stop.result_of(computer.submit(load, self._store, self._settings, self._plan))
+        self._results.facts, style_seconds = loaded.facts, loaded.style_seconds
+        self._stop.at_work = True
+        for number in range(len(windows)):
+            arrived = [self._stop.result_of(future) for future in ahead]
+            if number + 1 < len(windows):
+                ahead = self._fetch(fetchers, windows[number + 1])
+            self._results.write([self._results.refusal(r) for r in arrived if isinstance(r, Refused)])
+            for batch in batches.batches([p for p in arrived if isinstance(p, Prepared)], self._plan.recipe.refine):
+                Optimizing(
+                    batch,
+                    plan=self._plan,
+                    loaded=loaded,
+                    results=self._results,
+                    checkpoints=self._checkpoints,
+                    computer=computer,
+                    keepers=keepers,
+                    clock=self._clock,
+                    stop=self._stop,
+                    style_seconds=style_seconds,
+                ).run()
+                style_seconds = 0.0
 
     def _ended(self) -> set[str]:
         plan, settings = self._plan, self._settings
@@ -120,181 +134,16 @@ class Worker:
             return prepared
         return replace(prepared, checkpoint=self._checkpoints.find(task.task_id))
 
-    def _stylize(self, pool: ThreadPoolExecutor, loaded: Loaded, batch: list[Prepared], style_seconds: float) -> None:
-        """Optimize a batch. Each picture is stored as soon as it is finished; raises Stopped."""
-        if self._stop.is_set():
-            raise Stopped
-        before = time.monotonic()
-        composed = compose(batch)
-        looks = loaded.looks_of(composed.contents)
-        style_seconds += time.monotonic() - before
-        seconds: list[dict[Stage, float]] = [
-            {"style_target": style_seconds / len(batch), "optimize": 0.0} for _ in batch
-        ]
-        going = list(range(len(batch)))
-        kept: list[Future[Receipt]] = []
 
-        def keep(finished: Sequence[int], iterate: engines.Iterate) -> None:
-            if not finished:
-                return
-            # Made here, once, not by every thread of the pool.
-            results = iterate.values if self._plan.depth == 16 else iterate.pixels
-            for index in finished:
-                going.remove(index)
-                loss, iterations = float(iterate.losses[index]), int(iterate.iterations[index])
-                facts = (batch[index], results[index], loss, len(batch), iterations, seconds[index])
-                kept.append(pool.submit(self._keep, *facts))
+def _threads(count: int) -> ThreadPoolExecutor:
+    """Threads whose log lines name the run and the shard, as those of this thread do."""
+    context = contextvars.copy_context()
 
-        def write() -> None:
-            self._write([future.result() for future in kept])
-            kept.clear()
+    def take_over() -> None:
+        for variable, value in context.items():
+            variable.set(value)
 
-        before, saved_at = time.monotonic(), self._clock()
-        last: engines.Iterate | None = None
-        for iterate in self._iterates(loaded.engine, composed, looks, batch):
-            if last is not None and _can_be_saved(last) and not _can_be_saved(iterate):
-                self._save(pool, last, {index: batch[index].task for index in going})
-            last = iterate
-            now = time.monotonic()
-            for index in going:
-                seconds[index]["optimize"] += (now - before) / len(going)
-            before = now
-            keep([index for index in going if last.finished[index]], last)
-            if not going:
-                break
-            stopped = self._stop.is_set()
-            if stopped or (self._clock() - saved_at).total_seconds() >= CHECKPOINT_SECONDS:
-                self._save(pool, last, {index: batch[index].task for index in going})
-                write()
-                saved_at = self._clock()
-            if stopped:
-                raise Stopped
-        assert last is not None
-        keep(tuple(going), last)
-        write()
-
-    def _save(self, pool: ThreadPoolExecutor, iterate: engines.Iterate, tasks: Mapping[int, Task]) -> None:
-        """Write the checkpoints of the batch's pictures at these indexes, where their stage is not too large for it."""
-        if not _can_be_saved(iterate):
-            return
-
-        def save(index: int) -> None:
-            self._checkpoints.save(tasks[index].task_id, iterate.checkpoint(index))
-
-        # Waited for: a checkpoint that comes after its picture's receipt would stay for ever.
-        list(pool.map(save, tasks))
-
-    def _iterates(
-        self, engine: engines.Engine, composed: engines.Batch, looks: engines.Looks, batch: Sequence[Prepared]
-    ) -> Iterator[engines.Iterate]:
-        """Of a batch from where its checkpoints are, or else from the beginning."""
-        recipe = self._plan.recipe
-        resume = [p.checkpoint.data for p in batch if p.checkpoint is not None]
-        if resume:
-            try:
-                yield from engines.stylize(engine, composed, looks, recipe, resume=resume)
-            except engines.CheckpointCorrupt as error:
-                log.warning("checkpoint_unusable", contents=[str(p.task.content) for p in batch], error=str(error))
-            else:
-                return
-        yield from engines.stylize(engine, composed, looks, recipe)
-
-    def _keep(
-        self,
-        prepared: Prepared,
-        pixels: np.ndarray,
-        loss: float,
-        batch: int,
-        iterations: int,
-        seconds: dict[Stage, float],
-    ) -> Receipt:
-        """Encode and store one result; its receipt is for the caller to write, after the result."""
-        if not np.isfinite(loss):
-            message = (
-                "the optimization of this picture did not stay finite; lower the weights, or ask for precision: float32"
-            )
-            return self._refusal(Refused(task=prepared.task, reason="diverged", message=message))
-        plan, task = self._plan, prepared.task
-        started = time.monotonic()
-        data = pictures.encode(
-            pixels,
-            format=plan.image_format,
-            quality=plan.quality,
-            depth=plan.depth,
-            icc="icc" in plan.keep_metadata,
-            exif=prepared.exif,
-        )
-        encoded = time.monotonic()
-        etag = self._store.put(
-            task.output,
-            data,
-            content_type=CONTENT_TYPES[plan.image_format],
-            metadata={naming.METADATA_TASK: task.task_id, naming.METADATA_RECIPE: plan.recipe.digest},
-        )
-        stages: dict[Stage, float] = {"encode": encoded - started, "store": time.monotonic() - encoded}
-        log.info("picture_done", content=str(task.content), result=str(task.output), loss=loss, batch=batch)
-        return Receipt(
-            task_id=task.task_id,
-            outcome="done",
-            reason="",
-            message="",
-            content=str(task.content),
-            result=str(task.output),
-            result_etag=etag,
-            width_px=pixels.shape[1],
-            height_px=pixels.shape[0],
-            batch=batch,
-            iterations=iterations,
-            loss=loss,
-            stage_seconds={**prepared.seconds, **seconds, **stages},
-            attempt=self._settings.attempt,
-            shard=self._settings.shard,
-            finished_at=self._clock(),
-            engine=self._facts,
-        )
-
-    def _refusal(self, refused: Refused) -> Receipt:
-        log.warning("picture_failed", content=str(refused.task.content), reason=refused.reason, error=refused.message)
-        return Receipt(
-            task_id=refused.task.task_id,
-            outcome="failed",
-            reason=refused.reason,
-            message=refused.message,
-            content=str(refused.task.content),
-            result="",
-            result_etag="",
-            width_px=0,
-            height_px=0,
-            batch=0,
-            iterations=0,
-            loss=None,
-            stage_seconds=refused.seconds,
-            attempt=self._settings.attempt,
-            shard=self._settings.shard,
-            finished_at=self._clock(),
-            engine=self._facts,
-        )
-
-    def _write(self, receipts: list[Receipt]) -> None:
-        if not receipts:
-            return
-        plan, settings = self._plan, self._settings
-        key = naming.receipts_key(plan.name, plan.run, settings.shard, settings.attempt, self._parts)
-        # Never over another part: an attempt's name is its own.
-        self._store.put(
-            Ref(settings.store.bucket, key),
-            receipt.to_lines(receipts),
-            if_absent=True,
-            content_type="application/jsonl",
-        )
-        self._parts += 1
-        # Only now: a picture without receipt is done again, and goes on from here.
-        self._checkpoints.drop(r.task_id for r in receipts)
-
-
-def _can_be_saved(iterate: engines.Iterate) -> bool:
-    height, width = iterate.raw.shape[1:3]
-    return bool(height * width <= CHECKPOINT_PIXELS_MAX)
+    return ThreadPoolExecutor(count, initializer=take_over)
 
 
 def load_shard(store: Store, settings: WorkerSettings) -> tuple[Plan, list[Task]]:
@@ -306,10 +155,3 @@ def load_shard(store: Store, settings: WorkerSettings) -> tuple[Plan, list[Task]
     entry = plan.shards[settings.shard]
     key = naming.shard_key(plan.name, plan.run, entry.index, entry.digest)
     return plan, tasks_from_bytes(store.get(Ref(bucket, key)).data)
-
-
-def stop_on_sigterm() -> threading.Event:
-    """An event that SIGTERM sets; the worker looks at it between two steps."""
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    return stop

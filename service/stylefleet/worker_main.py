@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import structlog
 
-from stylefleet import logs
 from stylefleet.errors import ExitCode, PermanentError, PreconditionFailed, TransientError
 from stylefleet.settings import worker_settings
+from stylefleet.stopping import Stop, Stopped
 from stylefleet.store_s3 import S3Store, make_client
-from stylefleet.worker import Stopped, Worker, load_shard, stop_on_sigterm
+from stylefleet.worker import Worker, load_shard
 
 log = structlog.get_logger(__name__)
 
-EXIT_SIGTERM = 128 + 15
+
+def main(environment: Mapping[str, str], stop: Stop) -> ExitCode:
+    """Do the shard that the environment names; the exit code says whether another attempt makes sense. Does not return
+    where the shard is unfinished because the process was told to end."""
+    code = _outcome(environment, stop)
+    if stop.told and code != ExitCode.OK:
+        # Python itself would first wait for every thread, in a step or in a request to the store.
+        os._exit(ExitCode.TERMINATED)
+    return code
 
 
-def main(environment: Mapping[str, str]) -> int:
-    """Do the shard that the environment names; the exit code says whether another attempt makes sense."""
-    stop = stop_on_sigterm()
-    logs.configure(component="worker")
+def _outcome(environment: Mapping[str, str], stop: Stop) -> ExitCode:
     try:
         settings = worker_settings(environment)
         structlog.contextvars.bind_contextvars(
@@ -35,7 +41,7 @@ def main(environment: Mapping[str, str]) -> int:
         worker.run()
     except Stopped:
         log.warning("worker_stopped")
-        return EXIT_SIGTERM
+        return ExitCode.TERMINATED
     except (TransientError, PreconditionFailed) as error:
         log.error("worker_failed", error=str(error), retry=True)  # noqa: TRY400 - an outage needs no traceback
         return ExitCode.RETRYABLE

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import io
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -26,9 +25,10 @@ from stylefleet.presets import recipe_for
 from stylefleet.receipt import Receipt
 from stylefleet.recipe import Refinement, Scale
 from stylefleet.settings import StoreSettings, WorkerSettings
+from stylefleet.stopping import Stop, Stopped
 from stylefleet.store_memory import MemoryStore
 from stylefleet.tasks import Task
-from stylefleet.worker import Stopped, Worker
+from stylefleet.worker import Worker
 from tests.builders import NOW, make_plan, make_task
 from tests.deep_pictures import png_chunks, png_values
 from tests.fleet import picture
@@ -69,14 +69,14 @@ class Shard:
         etag = self.store.put(Ref("shop", name), picture(32, 20 + 2 * index, seed=index))
         return replace(make_task(name), content_etag=etag)
 
-    def run(self, settings: WorkerSettings = SETTINGS, stop: threading.Event | None = None) -> None:
+    def run(self, settings: WorkerSettings = SETTINGS, stop: Stop | None = None) -> None:
         Worker(
             store=self.store,
             settings=settings,
             plan=self.plan,
             tasks=self.tasks,
             clock=lambda: NOW,
-            stop=stop or threading.Event(),
+            stop=stop or Stop(),
         ).run()
 
     def add(self, companion: Companion, *data: bytes | None) -> None:
@@ -189,8 +189,8 @@ def test_weights_from_a_bucket_that_are_not_the_pinned_ones_are_told_for_every_p
 
 def test_a_worker_that_is_told_to_stop_leaves_no_receipt_for_what_it_did_not_finish() -> None:
     shard = Shard("a.jpg")
-    stop = threading.Event()
-    stop.set()
+    stop = Stop()
+    stop.tell()
     with pytest.raises(Stopped):
         shard.run(stop=stop)
     assert shard.receipts() == {}
@@ -227,23 +227,23 @@ def test_an_attempt_that_goes_on_gives_the_bytes_of_one_that_was_never_ended(mon
     stylize = engines.stylize
     steps: list[int] = []
 
-    def until(stop: threading.Event, count: int) -> Any:
+    def until(stop: Stop, count: int) -> Any:
         def stopping(*facts: Any, **options: Any) -> Any:
             for iterate in stylize(*facts, **options):
                 steps.append(iterate.iteration)
                 if len(steps) == count:
-                    stop.set()
+                    stop.tell()
                 yield iterate
 
         return stopping
 
     for count in (1, 3, 5):  # in each scale, and in the refinement
-        stop = threading.Event()
+        stop = Stop()
         monkeypatch.setattr(engines, "stylize", until(stop, count))
         with pytest.raises(Stopped):
             ended.run(replace(SETTINGS, attempt=f"ended-after-{count}"), stop=stop)
         assert len(list(ended.store.list(Ref("service", "checkpoints/")))) == 2
-    monkeypatch.setattr(engines, "stylize", until(threading.Event(), 0))
+    monkeypatch.setattr(engines, "stylize", until(Stop(), 0))
     ended.run(replace(SETTINGS, attempt="last"))
     assert steps == sorted(set(steps)), "no step was done twice"
     assert [r.iterations for r in ended.receipts().values()] == [r.iterations for r in whole.receipts().values()]

@@ -13,17 +13,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+import structlog
 
 from stylefleet import engine as engines
-from stylefleet import pictures, receipt, worker
+from stylefleet import optimizing, pictures, receipt, worker
 from stylefleet.errors import StoreUnavailable
 from stylefleet.looks import Loaded
 from stylefleet.naming import Ref, checkpoint_key, receipts_prefix
 from stylefleet.receipt import Receipt
 from stylefleet.settings import WorkerSettings
+from stylefleet.stopping import Stop, Stopped
 from stylefleet.store_memory import MemoryStore
 from stylefleet.tasks import Task
-from stylefleet.worker import Stopped, Worker
+from stylefleet.worker import Worker
 from tests.builders import FACTS, NOW, make_plan, make_task
 from tests.engine.test_worker import SETTINGS
 from tests.fake_cluster import HookedStore
@@ -66,7 +68,7 @@ class World:
     memory: MemoryStore = field(default_factory=lambda: MemoryStore("service", "shop"))
     store: HookedStore = field(init=False)
     now: datetime = NOW
-    stop: threading.Event = field(default_factory=threading.Event)
+    stop: Stop = field(default_factory=Stop)
     tasks: dict[int, Task] = field(default_factory=dict)
     """By shade."""
     finishes: dict[int, int] = field(default_factory=dict)
@@ -140,7 +142,7 @@ class World:
         self.memory.put(ref, checkpoint_bytes(shade, step) if data is None else data)
 
     def stop_at(self, at: int) -> None:
-        self.at_step = lambda step: self.stop.set() if step == at else None
+        self.at_step = lambda step: self.stop.tell() if step == at else None
 
 
 @pytest.fixture
@@ -198,7 +200,7 @@ def test_a_worker_that_is_told_to_end_keeps_its_place_and_the_next_attempt_goes_
         world.run()
     assert world.receipts() == {}
     assert world.checkpoints() == {10: 3, 20: 3}
-    world.stop.clear()
+    world.stop = Stop()
     world.at_step = lambda _step: None
     world.run("attempt-2")
     assert world.begun == [([10, 20], 0), ([10, 20], 3)]
@@ -236,7 +238,7 @@ def test_a_stage_whose_checkpoint_would_not_fit_into_memory_has_none_and_the_pla
     def at_step(step: int) -> None:
         world.now += timedelta(seconds=130)
         if step == 4:
-            world.stop.set()
+            world.stop.tell()
 
     world.at_step = at_step
     with pytest.raises(Stopped):
@@ -248,7 +250,7 @@ def test_the_place_before_a_stage_without_checkpoints_is_saved_whatever_the_time
     """On a fast machine the smaller stages are over long before a checkpoint would be due."""
     world.picture(10)
     world.stage_at = lambda step: (1000, 1500) if step < 4 else (2000, 3000)
-    world.at_step = lambda step: world.stop.set() if step == 4 else None
+    world.at_step = lambda step: world.stop.tell() if step == 4 else None
     with pytest.raises(Stopped):
         world.run()
     assert world.checkpoints() == {10: 3}
@@ -256,7 +258,7 @@ def test_the_place_before_a_stage_without_checkpoints_is_saved_whatever_the_time
 
 def test_a_worker_that_was_told_to_end_before_a_batch_begins_none(world: World) -> None:
     world.picture(10)
-    world.stop.set()
+    world.stop.tell()
     with pytest.raises(Stopped):
         world.run()
     assert (world.begun, world.receipts(), world.checkpoints()) == ([], {}, {})
@@ -346,7 +348,7 @@ def test_what_was_finished_before_the_worker_was_told_to_end_has_its_receipt(wor
     assert set(world.receipts()) == {10}
     assert world.checkpoints() == {20: 4}
     assert checkpoint_key(world.tasks[10].task_id) not in world.store.puts
-    world.stop.clear()
+    world.stop = Stop()
     world.at_step = lambda _step: None
     world.run("attempt-2")
     assert world.begun == [([10, 20], 0), ([20], 4)]
@@ -359,3 +361,101 @@ def test_a_worker_that_is_told_to_end_when_all_is_finished_ends_well(world: Worl
     world.run()
     assert world.receipts()[10].outcome == "done"
     assert world.checkpoints() == {}
+
+
+@pytest.fixture
+def endless_step(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Step 4 of the engine goes on until the test is over, as a step of many tiles does on a slow machine."""
+    over = threading.Event()
+    monkeypatch.setattr(optimizing, "STEP_SECONDS", 0.05)
+
+    def at_step(step: int) -> None:
+        if step == 3:
+            world.stop.tell()
+            over.wait()
+
+    world.at_step = at_step
+    yield
+    over.set()
+
+
+@pytest.mark.usefixtures("endless_step")
+def test_a_step_that_takes_too_long_is_not_waited_for_and_what_was_before_it_is_kept(world: World) -> None:
+    world.picture(10, 20)
+    world.finishes = {10: 2}
+    with pytest.raises(Stopped):
+        world.run()
+    assert set(world.receipts()) == {10}
+    assert world.checkpoints() == {20: 3}
+
+
+@pytest.mark.usefixtures("endless_step")
+def test_receipts_come_before_checkpoints_when_time_is_short(world: World) -> None:
+    world.picture(10, 20)
+    world.finishes = {10: 2}
+    with pytest.raises(Stopped):
+        world.run()
+    assert [key.partition("/")[0] for key in world.store.puts] == ["restyled", "runs", "checkpoints"]
+
+
+@pytest.mark.usefixtures("endless_step")
+def test_a_picture_whose_stage_is_too_large_for_a_checkpoint_keeps_the_place_before_it(world: World) -> None:
+    world.picture(10)
+    world.stage_at = lambda step: (1000, 1500) if step < 3 else (2000, 3000)
+    with pytest.raises(Stopped):
+        world.run()
+    assert world.checkpoints() == {10: 2}
+
+
+@pytest.mark.usefixtures("endless_step")
+def test_every_picture_that_is_stopped_has_a_line_in_the_log(world: World) -> None:
+    world.picture(10, 20)
+    with structlog.testing.capture_logs() as lines, pytest.raises(Stopped):
+        world.run()
+    stopped = [(line["content"], line["steps"]) for line in lines if line["event"] == "picture_stopped"]
+    assert stopped == [("s3://shop/catalog/10.png", 40), ("s3://shop/catalog/20.png", 50)]
+
+
+def test_a_worker_that_is_told_to_end_waits_for_no_picture_of_the_next_batch(world: World) -> None:
+    world.picture(10)
+    world.picture(20, size=(24, 32))
+    over = threading.Event()
+
+    def held(method: str, ref: object) -> None:
+        if str(ref) == "s3://shop/catalog/20.png" and method == "get":
+            world.stop.tell()
+            over.wait()
+
+    world.store.before = held
+    with pytest.raises(Stopped):
+        world.run()
+    assert world.begun == []
+    over.set()
+
+
+def test_results_that_are_stored_when_the_worker_is_told_to_end_have_receipts_and_the_others_cost_only_themselves(
+    world: World,
+) -> None:
+    world.picture(10, 20, 30)
+    begun = threading.Barrier(3)
+
+    def storing(method: str, ref: object) -> None:
+        if method == "put" and str(ref).startswith("s3://shop/restyled/"):
+            begun.wait(60)
+            world.stop.tell()
+            if str(ref).endswith("/20.png"):
+                raise StoreUnavailable("no room")
+
+    world.store.before = storing
+    with structlog.testing.capture_logs() as lines, pytest.raises(Stopped):
+        world.run()
+    assert set(world.receipts()) == {10, 30}
+    assert "result_not_stored" in [line["event"] for line in lines]
+    world.store.before = lambda *_: None
+    world.stop = Stop()
+    world.run("attempt-2")
+    assert {shade: r.attempt for shade, r in world.receipts().items()} == {
+        10: "attempt-1",
+        20: "attempt-2",
+        30: "attempt-1",
+    }

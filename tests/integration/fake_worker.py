@@ -1,7 +1,7 @@
 """A worker for the tests of the local cluster: what it does stands in the file FOLDER/plan.json.
 
-`{"0": ["exit 0"], "1": ["exit 1", "exit 0"], "2": ["wait"]}`: for each index what its first, second, ... attempt does;
-the last word holds for all further ones; `exit 42 no bucket` logs that error first.
+`{"0": ["exit 0"], "1": ["exit 1", "sigterm", "exit 0"], "2": ["wait"]}`: for each index what its first, second, ...
+attempt does; the last word holds for all further ones; `exit 42 no bucket` logs that error first.
 Each attempt leaves a file FOLDER/starts/INDEX-ATTEMPT.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -31,6 +32,8 @@ def main() -> int:
         while not (folder / f"go-{index}").exists():
             time.sleep(0.01)
         return 0
+    if word == "sigterm":
+        os.kill(os.getpid(), signal.SIGTERM)
     code, _, last_words = word.removeprefix("exit ").partition(" ")
     if last_words:
         print(json.dumps({"event": "worker_failed", "error": last_words}), file=sys.stderr)

@@ -129,6 +129,15 @@ def test_an_index_that_fails_too_often_is_given_up_and_the_others_go_on(machine:
     assert len(machine.starts(0)) == 4  # one, and three again
 
 
+@pytest.mark.parametrize("end", ["exit 143", "sigterm"])
+def test_a_worker_that_somebody_told_to_end_counts_as_no_failure(machine: Machine, end: str) -> None:
+    machine.orders({0: [end] * 5 + ["exit 0"]})  # three failures are allowed
+    cluster = machine.cluster()
+    cluster.create_job(job(1))
+    assert finished(cluster).finished == "Complete"
+    assert len(machine.starts(0)) == 6
+
+
 def test_an_invalid_shard_fails_its_index_at_once(machine: Machine) -> None:
     machine.orders({1: ["exit 42"]})
     cluster = machine.cluster()

@@ -49,6 +49,10 @@ GOLDEN = {
                     "onExitCodes": {"containerName": "worker", "operator": "In", "values": [42]},
                 },
                 {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+                {
+                    "action": "Ignore",
+                    "onExitCodes": {"containerName": "worker", "operator": "In", "values": [143]},
+                },
             ]
         },
         "ttlSecondsAfterFinished": 21600,
@@ -359,8 +363,10 @@ def test_a_job_without_our_labels_belongs_to_nobody() -> None:
 
 
 @pytest.mark.parametrize(
-    ("exit_code", "fails"), [(0, False), (1, False), (5, False), (42, True), (137, False), (143, False)]
+    ("exit_code", "action"), [(1, "Count"), (5, "Count"), (42, "FailIndex"), (137, "Count"), (143, "Ignore")]
 )
-def test_only_an_invalid_shard_fails_its_index_at_once(exit_code: int, fails: bool) -> None:
-    assert jobs.fails_index(job_for(make_plan(), TEMPLATE), exit_code) is fails
-    assert not jobs.fails_index({"spec": {}}, exit_code)
+def test_an_invalid_shard_fails_its_index_at_once_and_a_worker_that_was_told_to_end_is_not_counted(
+    exit_code: int, action: str
+) -> None:
+    assert jobs.action_on(job_for(make_plan(), TEMPLATE), exit_code) == action
+    assert jobs.action_on({"spec": {}}, exit_code) == "Count"

@@ -280,10 +280,16 @@ def doctor(
 @app.command()
 def worker() -> None:
     """Do one shard of a run; started by the cluster, not by hand."""
-    # By name: the commands above must not reach TensorFlow through an import (import-linter holds it).
     import importlib
 
-    raise typer.Exit(importlib.import_module("stylefleet.worker_main").main(os.environ))
+    from stylefleet import logs
+    from stylefleet.stopping import stop_on_sigterm
+
+    logs.configure(component="worker")
+    # Before TensorFlow is imported, which takes long: process 1 of a container gets only signals that it waits for.
+    stop = stop_on_sigterm()
+    # By name: the commands above must not reach TensorFlow through an import (import-linter holds it).
+    raise typer.Exit(importlib.import_module("stylefleet.worker_main").main(os.environ, stop))
 
 
 @app.command()

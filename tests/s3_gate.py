@@ -1,0 +1,94 @@
+"""A gate before an S3 server: it passes requests on, tells which came, and keeps those waiting that a test names."""
+
+from __future__ import annotations
+
+import http.client
+import http.server
+import threading
+import urllib.parse
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tests.fleet import eventually
+
+
+class Gate:
+    """What comes by, as `METHOD /bucket/key`."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+        self.url = ""
+        self._held = ""
+        self._opened = threading.Event()
+
+    def hold(self, method: str, part: str) -> None:
+        """From now on, requests of this method whose path has this part get no answer until the gate is opened."""
+        self._held, self._opened = f"{method} {part}", threading.Event()
+
+    def open(self) -> None:
+        self._held = ""
+        self._opened.set()
+
+    def saw(self, method: str, part: str) -> bool:
+        return any(request.startswith(f"{method} ") and part in request for request in self.seen)
+
+    def await_request(self, method: str, part: str) -> None:
+        eventually(lambda: self.saw(method, part), f"a {method} of {part}")
+
+    def pass_or_wait(self, request: str) -> None:
+        """Called for each request before it is passed on."""
+        opened, (method, _, part) = self._opened, self._held.partition(" ")
+        held = bool(part) and request.startswith(f"{method} ") and part in request
+        self.seen.append(request)
+        if held:
+            opened.wait()
+
+
+@contextmanager
+def s3_gate(server_url: str) -> Iterator[Gate]:
+    """A gate at a port of its own, before the server of this URL, until the block ends."""
+    gate = Gate()
+    address = urllib.parse.urlsplit(server_url).netloc
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def handle_any(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            gate.pass_or_wait(f"{self.command} {self.path.partition('?')[0]}")
+            # With the headers as they are: the signature is of them, the host's name among them.
+            headers = {k: v for k, v in self.headers.items() if k.lower() not in ("connection", "expect")}
+            connection = http.client.HTTPConnection(address)
+            connection.request(self.command, self.path, body, headers)
+            answer = connection.getresponse()
+            data = answer.read()
+            connection.close()
+            try:
+                self.send_response(answer.status)
+                for name, value in answer.getheaders():
+                    if name.lower() not in ("transfer-encoding", "content-length", "connection", "date", "server"):
+                        self.send_header(name, value)
+                length = answer.getheader("Content-Length") if self.command == "HEAD" else None
+                self.send_header("Content-Length", length or str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+            except ConnectionError:
+                self.close_connection = True  # who asked has been killed meanwhile
+
+        do_GET = do_PUT = do_HEAD = do_DELETE = do_POST = handle_any  # noqa: N815 - names of the base class
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Nothing: the tests look at `seen`."""
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    gate.url = f"http://127.0.0.1:{server.server_address[1]}"
+    try:
+        yield gate
+    finally:
+        gate.open()
+        server.shutdown()
+        server.server_close()
+        thread.join()
