@@ -12,7 +12,8 @@ from typing import Any, Literal
 
 from stylefleet import naming
 from stylefleet.errors import ExitCode
-from stylefleet.plan import Plan
+from stylefleet.memory import at_least, memory_needed
+from stylefleet.plan import Plan, regions
 
 Json = dict[str, Any]
 
@@ -38,6 +39,7 @@ class WorkerTemplate:
     gpu_resource: str
     cpu: str
     memory: str
+    """At least so much; a Job whose pictures need more asks for more."""
     environment: tuple[tuple[str, str], ...]
     """Further variables for the worker, such as where its weights are."""
     scratch: str
@@ -126,6 +128,7 @@ def _pod_spec(plan: Plan, template: WorkerTemplate) -> Json:
         "HOME": "/tmp",  # noqa: S108 - the pod's own scratch volume
         **dict(template.environment),
     }
+    memory = at_least(template.memory, _memory_needed(plan))
     secret = {"envFrom": [{"secretRef": {"name": template.credentials_secret}}]} if template.credentials_secret else {}
     return {
         "restartPolicy": "Never",
@@ -156,8 +159,8 @@ def _pod_spec(plan: Plan, template: WorkerTemplate) -> Json:
                 ],
                 **secret,
                 "resources": {
-                    "requests": {"cpu": template.cpu, "memory": template.memory, **gpus},
-                    "limits": {"memory": template.memory, **gpus},
+                    "requests": {"cpu": template.cpu, "memory": memory, **gpus},
+                    "limits": {"memory": memory, **gpus},
                 },
                 "securityContext": {
                     "allowPrivilegeEscalation": False,
@@ -170,6 +173,12 @@ def _pod_spec(plan: Plan, template: WorkerTemplate) -> Json:
         ],
         "volumes": [{"name": "scratch", "emptyDir": {"sizeLimit": template.scratch}}],
     }
+
+
+def _memory_needed(plan: Plan) -> int:
+    places = regions(plan.styles)
+    kept = None not in places or any(companion.role == "protect" for companion in plan.companions)
+    return memory_needed(plan.recipe, regions=len(places), kept=kept, gpu=plan.gpus > 0)
 
 
 def view(job: Mapping[str, Any]) -> JobView:

@@ -36,8 +36,6 @@ from stylefleet.tasks import Task, tasks_from_bytes
 
 log = structlog.get_logger(__name__)
 
-WINDOW = 24
-"""Pictures fetched ahead: enough to find like sizes, few enough to bound memory."""
 FETCHERS = 8
 KEEPERS = 8
 """Results encoded and stored, or checkpoints written, at the same time: a batch has at most so many pictures."""
@@ -80,7 +78,8 @@ class Worker:
             return
         # Two pools: what is finished must not queue behind the pictures that are fetched ahead.
         with ThreadPoolExecutor(FETCHERS) as fetchers, ThreadPoolExecutor(KEEPERS) as keepers:
-            windows = [todo[first : first + WINDOW] for first in range(0, len(todo), WINDOW)]
+            size = batches.window(max(self._plan.recipe.style_sizes_px))
+            windows = [todo[first : first + size] for first in range(0, len(todo), size)]
             # The first pictures come in while TensorFlow and the weights are loading.
             ahead = self._fetch(fetchers, windows[0])
             try:
