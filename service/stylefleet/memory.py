@@ -18,7 +18,7 @@ TILED_FROM_PIXELS = 1_800_000
 PIXELS_FOR_FULL_HISTORY = 4_000_000
 """Above this, L-BFGS remembers fewer pairs: ten of 24 megapixels each would be 5.8 GB."""
 
-_LOADED = 750_000_000
+_LOADED = 780_000_000
 """Python, TensorFlow, the backbone and its traced programs."""
 _LOADED_WITH_GPU = 2_500_000_000
 """The same with CUDA and its libraries; not measured."""
