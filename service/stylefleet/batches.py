@@ -10,6 +10,12 @@ PIXELS_PER_STEP = 500_000
 BATCH_MAX = 8
 
 
+WINDOW = 24
+"""Pictures fetched ahead: enough to find like sizes."""
+WINDOW_PIXELS = 25_000_000
+"""Of all pictures fetched ahead: few enough to bound memory. Large ones are not optimized together anyway."""
+
+
 class Batchable(Protocol):
     """Anything with the size of its result, and where in the recipe it stands."""
 
@@ -40,6 +46,11 @@ def batch_size(shape: tuple[int, int], refine: Sequence[HasCrop] = ()) -> int:
     height, width = shape
     crops = [refinement.crop_size(width, height) for refinement in refine]
     return max(1, min(BATCH_MAX, PIXELS_PER_STEP // max([height * width, *(w * h for w, h in crops)])))
+
+
+def window(size_px: int) -> int:
+    """Pictures to fetch ahead where the longer edge of the largest stage is `size_px`."""
+    return max(1, min(WINDOW, WINDOW_PIXELS // size_px**2))
 
 
 def batches(pictures: Iterable[T], refine: Sequence[HasCrop] = ()) -> list[list[T]]:

@@ -12,7 +12,8 @@ from typing import Any, Literal
 
 from stylefleet import naming
 from stylefleet.errors import ExitCode
-from stylefleet.plan import Plan
+from stylefleet.memory import at_least, memory_needed
+from stylefleet.plan import Plan, regions
 from stylefleet.worker_pod import WorkerPod
 
 Json = dict[str, Any]
@@ -42,6 +43,7 @@ class WorkerTemplate:
     gpu_resource: str
     cpu: str
     memory: str
+    """At least so much; a Job whose pictures need more asks for more."""
     environment: tuple[tuple[str, str], ...]
     """Further variables for the worker, such as where its weights are."""
     scratch: str
@@ -145,6 +147,7 @@ def _pod_spec(plan: Plan, template: WorkerTemplate) -> Json:
         "HOME": "/tmp",  # noqa: S108 - see above
         **dict(template.environment),
     }
+    memory = at_least(template.memory, _memory_needed(plan))
     secret = {"envFrom": [{"secretRef": {"name": template.credentials_secret}}]} if template.credentials_secret else {}
     return {
         "restartPolicy": "Never",
@@ -176,8 +179,8 @@ def _pod_spec(plan: Plan, template: WorkerTemplate) -> Json:
                 ],
                 **secret,
                 "resources": {
-                    "requests": {"cpu": template.cpu, "memory": template.memory, **gpus},
-                    "limits": {"memory": template.memory, **gpus},
+                    "requests": {"cpu": template.cpu, "memory": memory, **gpus},
+                    "limits": {"memory": memory, **gpus},
                 },
                 "securityContext": {
                     "allowPrivilegeEscalation": False,
@@ -190,6 +193,12 @@ def _pod_spec(plan: Plan, template: WorkerTemplate) -> Json:
         ],
         "volumes": volumes,
     }
+
+
+def _memory_needed(plan: Plan) -> int:
+    places = regions(plan.styles)
+    kept = None not in places or any(companion.role == "protect" for companion in plan.companions)
+    return memory_needed(plan.recipe, regions=len(places), kept=kept, gpu=plan.gpus > 0)
 
 
 def view(job: Mapping[str, Any]) -> JobView:

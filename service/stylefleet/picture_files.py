@@ -46,6 +46,12 @@ def opened(data: bytes, *, pixels_max: int, bytes_max: int) -> Image.Image:
     return image
 
 
+def pixels_of(data: bytes) -> int:
+    """How many pixels a picture has, by its header. Raises ImageInvalid."""
+    image = opened(data, pixels_max=PIXELS_MAX, bytes_max=BYTES_MAX)
+    return image.width * image.height
+
+
 def broken(data: bytes, format_name: str | None, error: Exception) -> ImageInvalid:
     """Which of the three sentences fits bytes that Pillow could not read."""
     if format_name is None:

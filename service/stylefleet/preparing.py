@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from stylefleet import engine as engines
-from stylefleet import pictures
+from stylefleet import picture_files, pictures
 from stylefleet.checkpoints import Checkpoint
 from stylefleet.companions import Companion, Pin
 from stylefleet.errors import AccessDenied, ImageInvalid, NotFound, PreconditionFailed
@@ -24,7 +25,39 @@ from stylefleet.store import Store
 from stylefleet.tasks import Task
 
 _DECODERS = threading.BoundedSemaphore(2)
-"""Pictures decoded at the same time: one of 100 megapixels takes a gigabyte while it is turned and converted."""
+"""Pictures decoded at the same time: enough to be ahead of the engine, few enough to leave it the cores."""
+
+
+class Room:
+    """Pixels that may be decoded at the same time, by any thread. (A large picture takes 2 GB meanwhile.)"""
+
+    def __init__(self, pixels: int) -> None:
+        self._left = pixels
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def taken(self, pixels: int) -> Iterator[None]:
+        """Waits until there is so much room, which is at most what there is at all, and holds it."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._left >= pixels)
+            self._left -= pixels
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._left += pixels
+                self._changed.notify_all()
+
+
+_ROOM = Room(pictures.PIXELS_MAX)
+
+
+@contextmanager
+def _decoding(data: bytes) -> Iterator[None]:
+    """While a picture of these bytes may be decoded. Raises ImageInvalid."""
+    pixels = picture_files.pixels_of(data)
+    with _DECODERS, _ROOM.taken(pixels):
+        yield
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -81,16 +114,17 @@ def prepare(store: Store, plan: Plan, task: Task) -> Prepared | Refused:
         data_by_companion = {c: _companion(store, c, pin) for c, pin in companions.items()}
         fetched = time.monotonic()
         seconds["fetch"] = fetched - started
-        with _DECODERS:
+        with _decoding(data):
             decoded = pictures.decode(data)
             width, height = pictures.result_size(decoded.shape[1], decoded.shape[0], plan.recipe.size_px)
             pixels = pictures.resize(decoded, width, height)
             details = tuple(pictures.detail(decoded, refinement, width, height) for refinement in plan.recipe.refine)
             exif = pictures.exif(data) if "exif" in plan.keep_metadata else b""
-            beside = {
-                companion: _decoded(companion, companions[companion], found, width, height)
-                for companion, found in data_by_companion.items()
-            }
+        del decoded
+        beside = {
+            companion: _decoded(companion, companions[companion], found, width, height)
+            for companion, found in data_by_companion.items()
+        }
     except ImageInvalid as error:
         return Refused(task=task, reason=error.reason, message=str(error), seconds=seconds)
     seconds["decode"] = time.monotonic() - fetched
@@ -176,8 +210,9 @@ def _fetched(store: Store, ref: Ref, etag: str, *, word: str, noun: str) -> byte
 def _decoded(companion: Companion, pin: Pin, data: bytes, width: int, height: int) -> np.ndarray:
     """A mask uint8 [H, W], or a start uint8 [H, W, 3]. Raises ImageInvalid."""
     try:
-        if companion.role == "start":
-            return pictures.resize(pictures.decode(data), width, height)
-        return pictures.decode_mask(data, width, height)
+        with _decoding(data):
+            if companion.role == "start":
+                return pictures.resize(pictures.decode(data), width, height)
+            return pictures.decode_mask(data, width, height)
     except ImageInvalid as error:
         raise ImageInvalid(f"{companion.noun}_invalid", f"{pin.ref}: {error}") from error

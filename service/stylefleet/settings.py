@@ -12,6 +12,7 @@ from typing import Literal
 from stylefleet import naming, worker_pod
 from stylefleet.errors import SettingsInvalid
 from stylefleet.jobs import WorkerTemplate
+from stylefleet.memory import bytes_of
 from stylefleet.naming import Ref
 
 
@@ -127,6 +128,15 @@ def _endpoint(environment: Mapping[str, str], name: str) -> str | None:
     return endpoint
 
 
+def _memory(environment: Mapping[str, str], name: str, default: str) -> str:
+    text = environment.get(name) or default
+    try:
+        bytes_of(text)
+    except ValueError as error:
+        raise SettingsInvalid(f"{name}: {error}") from error
+    return text
+
+
 def store_settings(environment: Mapping[str, str] = os.environ) -> StoreSettings:
     """Raises SettingsInvalid."""
     bucket = _required(environment, "STYLEFLEET_BUCKET")
@@ -172,7 +182,7 @@ def controller_settings(environment: Mapping[str, str] = os.environ) -> Controll
             credentials_secret=environment.get("STYLEFLEET_WORKER_SECRET") or None,
             gpu_resource=environment.get("STYLEFLEET_GPU_RESOURCE") or "nvidia.com/gpu",
             cpu=environment.get("STYLEFLEET_WORKER_CPU") or "1",
-            memory=environment.get("STYLEFLEET_WORKER_MEMORY") or "8Gi",
+            memory=_memory(environment, "STYLEFLEET_WORKER_MEMORY", "8Gi"),
             environment=tuple((name, environment[name]) for name in _WORKER_VARIABLES if environment.get(name)),
             scratch=environment.get("STYLEFLEET_WORKER_SCRATCH") or "2Gi",
             pod=_worker_pod(environment),

@@ -34,8 +34,6 @@ from stylefleet.tasks import Task, tasks_from_bytes
 
 log = structlog.get_logger(__name__)
 
-WINDOW = 24
-"""Pictures fetched ahead: enough to find like sizes, few enough to bound memory."""
 FETCHERS = 8
 KEEPERS = batches.BATCH_MAX
 """Results encoded and stored, or checkpoints written, at the same time: a whole batch."""
@@ -93,7 +91,8 @@ class Worker:
         keepers: ThreadPoolExecutor,
         computer: ThreadPoolExecutor,
     ) -> None:
-        windows = [todo[first : first + WINDOW] for first in range(0, len(todo), WINDOW)]
+        size = batches.window(max(self._plan.recipe.style_sizes_px))
+        windows = [todo[first : first + size] for first in range(0, len(todo), size)]
         # The first pictures come in while TensorFlow and the weights are loading.
         ahead = self._fetch(fetchers, windows[0])
         loaded = self._stop.result_of(computer.submit(load, self._store, self._settings, self._plan))

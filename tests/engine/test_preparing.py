@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +19,7 @@ from stylefleet import pictures
 from stylefleet.companions import Companion, Pin
 from stylefleet.naming import Ref
 from stylefleet.plan import Plan, StyleShare
-from stylefleet.preparing import Prepared, Refused, compose, prepare, region_masks
+from stylefleet.preparing import Prepared, Refused, Room, compose, prepare, region_masks
 from stylefleet.recipe import Refinement
 from stylefleet.store_memory import MemoryStore
 from stylefleet.tasks import Task
@@ -201,3 +202,37 @@ def test_a_companion_too_large_for_memory_is_refused_without_being_read() -> Non
     found = shop.refused()
     assert found.reason == "mask_invalid"
     assert "at most 268,435,456 are allowed" in found.message
+
+
+def test_what_is_decoded_at_the_same_time_is_bounded_in_pixels() -> None:
+    room, order = Room(100), []
+
+    def decode(name: str, pixels: int, begun: threading.Event, go_on: threading.Event) -> None:
+        with room.taken(pixels):
+            order.append(f"{name} begins")
+            begun.set()
+            assert go_on.wait(30)
+            order.append(f"{name} ends")
+
+    events = {name: (threading.Event(), threading.Event()) for name in ("small", "large", "other")}
+    sizes = {"small": 30, "large": 100, "other": 70}
+    threads = {n: threading.Thread(target=decode, args=(n, sizes[n], *events[n])) for n in events}
+    threads["small"].start()
+    assert events["small"][0].wait(30)
+    threads["other"].start()  # beside the small one there is room for it
+    assert events["other"][0].wait(30)
+    threads["large"].start()
+    events["large"][1].set()
+    assert not events["large"][0].wait(0.2)
+    for name in ("small", "other"):
+        events[name][1].set()
+        threads[name].join(30)
+    threads["large"].join(30)
+    assert order == ["small begins", "other begins", "small ends", "other ends", "large begins", "large ends"]
+
+
+def test_room_is_given_back_where_a_picture_cannot_be_decoded() -> None:
+    room = Room(10)
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError), room.taken(10):
+            raise ZeroDivisionError

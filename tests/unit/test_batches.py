@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stylefleet.batches import BATCH_MAX, PIXELS_PER_STEP, batch_size, batches
+from stylefleet.batches import BATCH_MAX, PIXELS_PER_STEP, WINDOW, WINDOW_PIXELS, batch_size, batches, window
 from stylefleet.recipe import Refinement
 
 
@@ -22,6 +22,18 @@ class Picture(NamedTuple):
 )
 def test_a_step_has_half_a_megapixel_and_at_most_eight_pictures(shape: tuple[int, int], size: int) -> None:
     assert batch_size(shape) == size
+
+
+@pytest.mark.parametrize(("size_px", "pictures"), [(16, 24), (1020, 24), (2048, 5), (4096, 1), (8192, 1)])
+def test_few_large_pictures_are_fetched_ahead_and_always_one(size_px: int, pictures: int) -> None:
+    assert window(size_px) == pictures
+
+
+def test_a_full_batch_of_any_size_is_fetched_at_once() -> None:
+    for size_px in range(16, 8193):
+        assert window(size_px) >= batch_size((size_px, size_px))
+        assert window(size_px) * size_px**2 <= max(WINDOW_PIXELS, size_px**2)
+    assert window(16) == WINDOW
 
 
 def test_pictures_of_equal_size_are_together_in_their_order() -> None:

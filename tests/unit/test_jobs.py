@@ -8,9 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stylefleet import jobs, naming
+from stylefleet.companions import Companion
 from stylefleet.jobs import JobView, job_for
+from stylefleet.memory import bytes_of
+from stylefleet.naming import Ref
+from stylefleet.presets import recipe_for
 from stylefleet.worker_pod import WorkerPod
-from tests.builders import RUN, TEMPLATE, make_plan
+from tests.builders import RUN, TEMPLATE, make_plan, make_styles
 
 SCRATCH = "/tmp"  # noqa: S108 - the pod's own volume
 JOB_NAME = f"sf-spring-{RUN}"
@@ -207,6 +211,32 @@ def test_a_manifests_own_queue_goes_before_the_operators() -> None:
     pod = WorkerPod(queue="gpu")
     job = job_for(make_plan(queue="urgent"), replace(TEMPLATE, pod=pod))
     assert job["metadata"]["labels"][naming.LABEL_QUEUE] == "urgent"
+
+
+def memory_of(job: dict[str, Any]) -> str:
+    resources = job["spec"]["template"]["spec"]["containers"][0]["resources"]
+    assert resources["requests"]["memory"] == resources["limits"]["memory"]
+    return str(resources["limits"]["memory"])
+
+
+def test_a_run_of_large_pictures_asks_for_more_than_the_setting_and_one_of_small_ones_for_the_setting() -> None:
+    small, large = (job_for(make_plan(recipe=recipe_for(size_px=size)), TEMPLATE) for size in (512, 6000))
+    assert memory_of(small) == "6Gi"
+    assert bytes_of(memory_of(large)) > bytes_of("6Gi")
+    # Where the network and the optimizer are not in a GPU's memory they are in the pod's.
+    without_gpu = job_for(make_plan(recipe=recipe_for(size_px=6000), gpus=0), TEMPLATE)
+    assert bytes_of(memory_of(without_gpu)) > bytes_of(memory_of(large))
+
+
+def test_masks_and_what_is_left_alone_are_asked_for() -> None:
+    def asked(**changes: Any) -> int:
+        return bytes_of(memory_of(job_for(make_plan(recipe=recipe_for(size_px=6000), gpus=0, **changes), TEMPLATE)))
+
+    protect = Companion(role="protect", at=Ref("shop", "protect/"))
+    masked = make_styles(mask=Ref("shop", "masks/"))
+    assert asked() < asked(styles=(*make_styles(), *masked))
+    assert asked() < asked(styles=masked)
+    assert asked() < asked(companions=(protect,))
 
 
 def test_the_job_obeys_what_the_api_server_checks() -> None:

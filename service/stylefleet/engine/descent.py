@@ -14,11 +14,11 @@ from stylefleet.engine.evaluation import Problem
 from stylefleet.engine.lbfgs import Lbfgs
 from stylefleet.engine.loss_scale import LossScale
 from stylefleet.engine.objective import Terms
+from stylefleet.memory import PIXELS_FOR_FULL_HISTORY
 from stylefleet.recipe import Recipe
 
-PIXELS_FOR_FULL_HISTORY = 4_000_000
-"""Above this, L-BFGS remembers fewer pairs: ten of 24 megapixels each would be 5.8 GB."""
 HISTORY_OF_LARGE = 4
+"""Pairs of L-BFGS where ten would take too much memory."""
 OPTIMIZER_SCOPE = "optimizer"
 """Of the names of operations in a graph."""
 

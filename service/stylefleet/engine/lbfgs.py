@@ -107,8 +107,8 @@ class Lbfgs:
             direction=state.direction,
             step=0.5 ** tf.cast(tf.maximum(refusals - 1, 0), tf.float32),
             refusals=refusals,
-            s=(*state.s[1:], where(counts, pair_s, tf.zeros_like(pair_s))),
-            y=(*state.y[1:], where(counts, pair_y, tf.zeros_like(pair_y))),
+            s=(*state.s[1:], where(counts, pair_s, 0.0)),
+            y=(*state.y[1:], where(counts, pair_y, 0.0)),
             rho=tuple(tf.where(forget, 0.0, r) for r in rho),
             gamma=tf.where(counts, tf.math.divide_no_nan(sy, yy), state.gamma),
         )

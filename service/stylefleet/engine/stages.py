@@ -20,7 +20,7 @@ from stylefleet.engine.engine import Engine
 from stylefleet.engine.evaluation import Kept, Problem, Region
 from stylefleet.engine.objective import Moments, Terms
 from stylefleet.engine.targets import PIXELS_LAYER, LayerStatistics, Looks, StyleTarget
-from stylefleet.engine.tiles import TILED_FROM_PIXELS
+from stylefleet.memory import TILED_FROM_PIXELS
 from stylefleet.recipe import Recipe, Refinement
 
 NOISE = 8.0
@@ -63,7 +63,7 @@ class Canvas:
         """Optimized pictures [B, H, W, 3] -> results float32 [B, H, W, 3] within 0..255."""
         if self.recipe.colors == "luminance":
             painted = with_colors_of(self.originals, painted)
-        return np.clip(painted, 0.0, 255.0).astype(np.float32)
+        return np.clip(painted, 0.0, 255.0).astype(np.float32, copy=False)
 
 
 def prepare(batch: Batch, looks: Looks, recipe: Recipe) -> Canvas:

@@ -62,7 +62,7 @@ class Iterate:
     @cached_property
     def values(self) -> np.ndarray:
         """The results so far, float32 [B, H, W, 3] within 0..255; made when first asked for."""
-        return self._result(self.raw.numpy())
+        return self._result(np.asarray(self.raw))  # not numpy(), which copies
 
     @cached_property
     def pixels(self) -> np.ndarray:
@@ -134,19 +134,23 @@ class _Run:
             if resumed and index == first:
                 members = self._restored(stepper.first(tf.zeros(stage.contents.shape)), resumed)
                 begin = resumed[0].place.position.iteration
+                resumed = None
             else:
                 members, begin = self._members(self._first(stage, stepper, before)), 0
-            before = None  # of a large picture it is a gigabyte
+            before = None  # of a large picture it is a gigabyte; nothing else here may hold it
             yield from self._advance(index, stage, stepper, members, problem, begin)
-            descent = members.whole()
             self._steps += members.steps
-            pictures = compose(descent.result, problem.kept)
-            before = _Before(stage=stage, descent=descent, pictures=pictures)
+            before = self._left(stage, members, problem)
             if stage.refinement is not None:
                 assert self._painted is not None
-                self._painted = stages.blended_back(self._canvas, self._painted, pictures.numpy(), stage.refinement)
+                painted = before.pictures.numpy()
+                self._painted = stages.blended_back(self._canvas, self._painted, painted, stage.refinement)
             elif index == scales - 1:
-                self._painted = pictures.numpy()
+                self._painted = before.pictures.numpy()
+
+    def _left(self, stage: Stage, members: Members, problem: Problem) -> _Before:
+        descent = members.whole()
+        return _Before(stage=stage, descent=descent, pictures=compose(descent.result, problem.kept))
 
     def _stepper(self, stage: Stage) -> Stepper:
         return descents.stepper_for(

@@ -30,8 +30,6 @@ ALIGN_PX = 16
 TILE_PX = 768
 """Edge of the part that a tile owns. With the margin of the default layers a tile is 896 px wide, 1.4 times the work;
 its activations take about 2 GB in float32."""
-TILED_FROM_PIXELS = 1_800_000
-"""Pictures of more pixels go through the network in tiles."""
 
 
 class Tile(NamedTuple):
@@ -159,8 +157,8 @@ class Tiler:
         picture = compose(x, problem.kept)
         size = tuple(picture.shape[1:3])
         style, towards = self._towards_moments(self.moments(picture, problem), problem, loss_scale)
-        tv, gradient_tensor = self._tv(picture, problem.weights.tv)
-        gradient = gradient_tensor.numpy()
+        tv, gradient = self._tv(picture, problem.weights.tv)
+        gradient = gradient.numpy()
         content = tf.zeros_like(style)
         for tile in self.tiles(size):
             error, towards_tile = self._gradient(
