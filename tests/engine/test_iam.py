@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-import threading
+from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from stylefleet import engine as engines
 from stylefleet import naming
 from stylefleet import store as stores
 from stylefleet.companions import Companion
 from stylefleet.naming import CACHE_PREFIX, Ref
 from stylefleet.plan import ShardEntry, plan_to_json
 from stylefleet.status import Phase
+from stylefleet.stopping import Stop, Stopped
 from stylefleet.store_memory import MemoryStore
 from stylefleet.tasks import shard_bytes
-from stylefleet.worker import Stopped, Worker, load_shard
+from stylefleet.worker import Worker, load_shard
 from tests.builders import NOW, jpeg_bytes, manifest_bytes
 from tests.engine.test_worker import SETTINGS, Shard
 from tests.iam import PolicedStore, grants, refused
@@ -52,16 +55,6 @@ def test_the_controller_can_neither_write_manifests_nor_results_nor_read_picture
     assert refused(store, calls) == set(calls)
 
 
-class AfterSomeSteps(threading.Event):
-    """Set in the middle of the first batch."""
-
-    asked = 0
-
-    def is_set(self) -> bool:
-        self.asked += 1
-        return self.asked > 4
-
-
 def shard_in_the_bucket() -> Shard:
     """With a style and masks where the policy has them, planned."""
     shard = Shard("catalog/a.jpg", "catalog/b.jpg")
@@ -79,19 +72,28 @@ def shard_in_the_bucket() -> Shard:
     return shard
 
 
-def test_the_workers_policy_lets_it_do_a_shard_and_grants_nothing_else() -> None:
+def test_the_workers_policy_lets_it_do_a_shard_and_grants_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     shard = shard_in_the_bucket()
     policed = PolicedStore(shard.store, grants("worker"))
 
-    def attempt(name: str, stop: threading.Event) -> None:
+    stop, stylize = Stop(), engines.stylize
+
+    def told_after_its_first_steps(*facts: Any, **options: Any) -> Iterator[engines.Iterate]:
+        for iterate in stylize(*facts, **options):
+            stop.tell()
+            yield iterate
+
+    def attempt(name: str, stop: Stop) -> None:
         settings = replace(SETTINGS, attempt=name)
         plan, tasks = load_shard(policed, settings)
         Worker(store=policed, settings=settings, plan=plan, tasks=tasks, clock=lambda: NOW, stop=stop).run()
 
+    monkeypatch.setattr(engines, "stylize", told_after_its_first_steps)
     with pytest.raises(Stopped):
-        attempt("attempt-1", AfterSomeSteps())
+        attempt("attempt-1", stop)
+    monkeypatch.undo()
     assert shard.receipts() == {}
-    attempt("attempt-2", threading.Event())
+    attempt("attempt-2", Stop())
 
     assert {r.outcome for r in shard.receipts().values()} == {"done"}
     assert policed.used == policed.allowed, "a right that nothing needs is a right too many"
