@@ -1,7 +1,8 @@
 """A real Kubernetes for these tests: the lab on this machine, or the cluster of KUBECONFIG where the user set it.
 
 With a cluster of your own, set also
-  STYLEFLEET_TEST_WORKER_IMAGE  the image built from this Dockerfile (target worker-cpu), pullable by its nodes
+  STYLEFLEET_TEST_CONTROLLER_IMAGE, STYLEFLEET_TEST_WORKER_IMAGE
+                                this Dockerfile's targets controller and worker-cpu, pullable by its nodes
   STYLEFLEET_TEST_S3_ADDRESS    an address of this machine that its pods reach
 """
 
@@ -34,9 +35,12 @@ class Kubernetes:
     """The cluster under test."""
 
     kubeconfig: Path
+    controller_image: str
     worker_image: str
     s3_address: str
     """Where pods reach servers that the tests start."""
+    helm: Path
+    """A real Helm."""
 
     def kubectl(self, *arguments: str, data: str | None = None) -> str:
         done = subprocess.run(
@@ -79,26 +83,44 @@ def kubernetes() -> Iterator[Kubernetes]:
     # Before the namespace is entered: builds need the registries, which are outside.
     lab.up()
     try:
-        image = lab.load_image(container_images.archive("worker-cpu"))
+        controller = lab.load_image(container_images.archive("controller"))
+        worker = lab.load_image(container_images.archive("worker-cpu"))
+        helm = lab.chart_tool("helm")
         kubectl_folder = lab.kubectl_program.parent
         with pytest.MonkeyPatch.context() as patch, inside(lab.netns):
             patch.setenv("PATH", f"{kubectl_folder}:{os.environ['PATH']}")
-            yield Kubernetes(kubeconfig=lab.kubeconfig, worker_image=image, s3_address=lab.host_ip_for_pods)
+            yield Kubernetes(
+                kubeconfig=lab.kubeconfig,
+                controller_image=controller,
+                worker_image=worker,
+                s3_address=lab.host_ip_for_pods,
+                helm=helm,
+            )
     finally:
         lab.down()
 
 
 def _own_cluster() -> Kubernetes:
-    names = ("KUBECONFIG", "STYLEFLEET_TEST_WORKER_IMAGE", "STYLEFLEET_TEST_S3_ADDRESS")
+    names = (
+        "KUBECONFIG",
+        "STYLEFLEET_TEST_CONTROLLER_IMAGE",
+        "STYLEFLEET_TEST_WORKER_IMAGE",
+        "STYLEFLEET_TEST_S3_ADDRESS",
+    )
     values = [os.environ.get(name, "") for name in names]
     if not all(values):
         _absent(f"with KUBECONFIG set, these must be set too: {', '.join(names[1:])} (see {__file__})")
-    return Kubernetes(kubeconfig=Path(values[0]), worker_image=values[1], s3_address=values[2])
+    return Kubernetes(
+        kubeconfig=Path(values[0]),
+        controller_image=values[1],
+        worker_image=values[2],
+        s3_address=values[3],
+        helm=Lab().chart_tool("helm"),
+    )
 
 
-@pytest.fixture(scope="session")
-def namespace(kubernetes: Kubernetes) -> Iterator[str]:
-    """A namespace that enforces the restricted Pod Security Standard, with the workers' credentials."""
+def restricted_namespace(kubernetes: Kubernetes) -> str:
+    """A new namespace that enforces the restricted Pod Security Standard, with the S3 server's credentials."""
     name = f"stylefleet-{uuid.uuid4().hex[:6]}"
     kubernetes.kubectl("create", "namespace", name)
     kubernetes.kubectl("label", "namespace", name, "pod-security.kubernetes.io/enforce=restricted")
@@ -107,6 +129,12 @@ def namespace(kubernetes: Kubernetes) -> Iterator[str]:
         f"--from-literal=AWS_ACCESS_KEY_ID={ACCESS_KEY}",
         f"--from-literal=AWS_SECRET_ACCESS_KEY={SECRET_KEY}",
     )
+    return name
+
+
+@pytest.fixture(scope="session")
+def namespace(kubernetes: Kubernetes) -> Iterator[str]:
+    name = restricted_namespace(kubernetes)
     yield name
     kubernetes.kubectl("delete", "namespace", name, "--wait=false")
 
