@@ -17,6 +17,7 @@ from stylefleet.checks import Check, from_json
 from stylefleet.local_s3 import SECRET_KEY, LocalS3
 from stylefleet.rights import Right, rights
 from tests.cluster.conftest import GPU_RESOURCE, Kubernetes
+from tests.fleet import eventually
 
 pytestmark = pytest.mark.timeout(2400)  # the first test also builds the lab and the image
 
@@ -84,7 +85,11 @@ def examine(kubernetes: Kubernetes, namespace: str, s3: LocalS3, bucket: str, tm
 
     yield run
     selector = "--selector=app.kubernetes.io/managed-by=stylefleet-doctor"
-    assert kubernetes.get("jobs", f"--namespace={namespace}", selector)["items"] == [], "the probe is removed"
+
+    def removed() -> bool:
+        return kubernetes.get("jobs", f"--namespace={namespace}", selector)["items"] == []
+
+    eventually(removed, "the probe is removed", seconds=60)  # a Job that its controller just wrote goes a moment later
 
 
 def _failed(checks: dict[str, Check]) -> list[str]:
