@@ -20,9 +20,15 @@ SIZE_PX_MIN = 128
 ROOFLINE_PAGE = Path("docs/roofline.md")
 
 
-def _module(name: str) -> Callable[[Effort], list[Report]]:
-    """`measure` of a module, imported when it is called: a process that benchmarks start does not load them all."""
-    return lambda effort: importlib.import_module(f"benchmarks.{name}").measure(effort)
+def _module(name: str, function: str = "measure") -> Callable[[Effort], list[Report]]:
+    """A function of a module that is imported when it is called: a process that benchmarks start does not load them
+    all."""
+
+    def measure(effort: Effort) -> list[Report]:
+        reports: list[Report] = getattr(importlib.import_module(f"benchmarks.{name}"), function)(effort)
+        return reports
+
+    return measure
 
 
 def _planning(effort: Effort) -> list[Report]:
@@ -33,6 +39,7 @@ def _planning(effort: Effort) -> list[Report]:
 
 BENCHMARKS: dict[str, Callable[[Effort], list[Report]]] = {
     "method": _module("method"),
+    "peers": _module("method", "measure_others"),
     "plain3000": _module("plain3000"),
     "precision": _module("precision"),
     "rates": _module("rates"),
