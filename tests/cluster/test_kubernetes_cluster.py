@@ -129,9 +129,13 @@ def test_an_image_that_nobody_has_is_told_as_the_reason_to_wait(
     job = _job(namespace, bucket)
     cluster.create_job(job)
     (view,) = _own(cluster, bucket)
-    reason = eventually(lambda: cluster.waiting_because(view), "a reason")
-    assert reason.startswith(("ErrImagePull", "ImagePullBackOff"))
-    assert "localhost/no-such-image:1" in reason
+
+    def told() -> str:
+        reason = cluster.waiting_because(view)
+        assert reason, "a run that waits never does so silently"
+        return reason if reason.startswith(("ErrImagePull", "ImagePullBackOff")) else ""
+
+    assert "localhost/no-such-image:1" in eventually(told, "the image is told as the reason")
 
 
 def test_an_identity_without_rights_is_told_so(cluster: KubernetesCluster, namespace: str) -> None:
