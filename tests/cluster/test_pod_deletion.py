@@ -89,7 +89,7 @@ def test_a_deleted_pod_keeps_its_place_in_time_and_the_next_one_goes_on_from_the
     kubernetes: Kubernetes, namespace: str, fleet: Fleet, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fleet.put_shapes(3)
-    recipe = {"preset": "fine", "size": 256, "plateau": 0}  # a picture takes longer than it takes to delete a pod
+    recipe = {"scales": [{"size": 256, "iterations": 120}]}  # a picture takes longer than it takes to delete a pod
     fleet.submit("deleted", recipe=recipe, run={"parallelism": 1})
     pods = Pods(kubernetes=kubernetes, namespace=namespace, name="deleted")
     eventually(lambda: fleet.receipts("deleted"), "a first receipt")
