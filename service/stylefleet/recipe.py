@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, Literal, get_args
 
-ENGINE_VERSION = "2"
+ENGINE_VERSION = "3"
 """Raised whenever the engine computes other pixels from the same recipe: finished tasks are then computed anew."""
 
 Backbone = Literal["vgg16-hed", "vgg19-imagenet"]

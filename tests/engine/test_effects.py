@@ -204,6 +204,23 @@ def test_what_is_protected_is_left_alone_and_the_rest_is_painted(engine: Engine)
     assert np.abs(guarded - batch[0])[outside].mean() > 10
 
 
+@pytest.mark.parametrize("left_alone", ["protected", "covered by no mask"])
+def test_strokes_reach_up_to_what_is_left_alone(engine: Engine, left_alone: str) -> None:
+    """A style pulls at the pixels beside it as it does at others."""
+    wanted = recipe((256, 1))
+    noise = np.random.default_rng(0).integers(0, 255, (1, 170, 256, 3), dtype=np.uint8)
+    left, right = halves(170, 256)[:, :1], halves(170, 256)[:, 1]
+    batch = Batch(contents=noise, **({"protect": right} if left_alone == "protected" else {"masks": left}))
+    made = looks(engine, wanted)
+    problem = stages.problem_of(
+        engine, wanted, stages.scale_stage(stages.prepare(batch, made, wanted), 0), made[0]
+    )._replace(weights=Terms(tf.constant(1.0), tf.constant(0.0), tf.constant(0.0)))
+    x = tf.constant(noise, tf.float32)
+    pull = np.abs(evaluate(engine.programs.model, engine.layers, x, problem, tf.ones([1]))[1].numpy())
+    assert pull[:, :, 128:].max() == 0
+    assert pull[:, :, 112:128].mean() > 0.8 * pull[:, :, 32:96].mean()
+
+
 def test_what_no_mask_covers_is_left_alone(engine: Engine) -> None:
     wanted = recipe((32, 10), (64, 8))
     batch = contents(wanted, photo(96, 64))
@@ -325,6 +342,20 @@ def test_what_is_protected_is_left_alone_inside_a_refined_box_too(engine: Engine
     result = run(engine, Batch(contents=batch, protect=protect, details=(detail,)), made, wanted).values[0]
     assert np.abs(result - batch[0])[10:22, 18:30].max() < 0.6
     assert np.abs(result - batch[0])[8:24, 32:34].mean() > 3
+
+
+def test_a_style_pulls_at_a_refined_box_as_it_does_at_a_whole_picture(engine: Engine) -> None:
+    """Were fewer positions counted than its pixels have, each would count more."""
+    wanted = dataclasses.replace(recipe((192, 1)), refine=(BOX,))
+    original = photo(384, 256)
+    batch = Batch(contents=contents(wanted, original), details=(pictures.detail(original, BOX, 192, 128)[None],))
+    made = looks(engine, wanted)
+    canvas = stages.prepare(batch, made, wanted)
+    stage = stages.refinement_stage(canvas, 0, batch.contents.astype(np.float32))
+    problem = stages.problem_of(engine, wanted, stage, made[1])
+    for name, region in problem.regions.items():
+        height, width = region.weights.shape[1:3]
+        assert region.positions.numpy() / (height * width) == pytest.approx(problem.shares.numpy(), rel=0.1), name
 
 
 def test_a_refined_box_has_no_seam(engine: Engine) -> None:

@@ -3,8 +3,9 @@
 Gatys et al., Controlling Perceptual Factors in Neural Style Transfer, CVPR 2017, section 4 and its supplement: a deep
 position sees far beyond its own place, so a mask that is merely made smaller lets a style pull at pixels of its
 neighbours. Here a mask is narrowed by the layer's reach before it is made smaller, so that a position counts for a
-region only as far as all it sees lies inside. Where that would leave too little of a region (a narrow one, or a coarse
-scale) it is narrowed by half as much, and so on.
+region only as far as nothing it sees lies in another one. Where that would leave too little of a region (a narrow one,
+or a coarse scale) it is narrowed by half as much, and so on. Towards what is left alone nothing is narrowed: no style
+can pull at that, and what would be left out is a rim around it that stays without strokes.
 """
 
 from __future__ import annotations
@@ -35,18 +36,23 @@ def masks_at(masks: np.ndarray, size: tuple[int, int]) -> tf.Tensor:
     return tf.where(resized < HAIR, 0.0, tf.where(resized > 1.0 - HAIR, 1.0, resized))
 
 
-def regions_at(masks: tf.Tensor, layers: Layers, backbone: Backbone) -> tuple[dict[str, Region], tf.Tensor]:
-    """Weights by style layer, and each region's share of the picture [B, R], of masks [B, h, w, R] in 0..1."""
+def regions_at(
+    masks: tf.Tensor, layers: Layers, backbone: Backbone, counted: tf.Tensor | None = None
+) -> tuple[dict[str, Region], tf.Tensor]:
+    """Weights by style layer, and each region's share of the picture [B, R], of masks [B, h, w, R] in 0..1.
+
+    `counted` [B, h, w, 1] says how far a pixel counts for its region at all; None: everywhere.
+    """
     found = {}
     for name, _ in layers.style:
         narrowed = narrow(masks, backbones.reach(backbone, name))
-        weights = narrowed
+        weights = narrowed if counted is None else narrowed * counted
         while weights.shape[1:3] != positions_at(masks.shape[1:3], name):
             # Halved block by block, as the network does it: its pooling pads odd sizes after the last pixel only.
             weights = tf.nn.avg_pool2d(weights, 2, 2, "SAME")
         positions = tf.maximum(tf.reduce_sum(weights, axis=[1, 2]), POSITIONS_MIN)
         found[name] = Region(weights, positions)
-    return found, tf.reduce_mean(masks, axis=[1, 2])
+    return found, tf.reduce_mean(masks if counted is None else masks * counted, axis=[1, 2])
 
 
 def positions_at(size: tuple[int, int], layer: str) -> tuple[int, int]:
@@ -56,12 +62,14 @@ def positions_at(size: tuple[int, int], layer: str) -> tuple[int, int]:
 
 
 def narrow(masks: tf.Tensor, reach_px: int) -> tf.Tensor:
-    """Masks [B, h, w, R], each less than `reach_px` from where it ends set to 0, or as far as KEPT_MIN allows."""
+    """Masks [B, h, w, R], each 0 less than `reach_px` from where only others are, or as far as KEPT_MIN allows."""
+    others = tf.reduce_sum(masks, axis=-1, keepdims=True) - masks
+    own_or_nobodys = tf.maximum(masks, 1.0 - others)
     least = KEPT_MIN * tf.reduce_sum(masks, axis=[1, 2], keepdims=True)
     narrowed, reach = masks, reach_px
     settled = tf.zeros_like(least, tf.bool)
     while reach >= 1:
-        candidate = _minimum(masks, reach)
+        candidate = tf.minimum(masks, _minimum(own_or_nobodys, reach))
         enough = tf.reduce_sum(candidate, axis=[1, 2], keepdims=True) >= least
         narrowed = tf.where(enough & ~settled, candidate, narrowed)
         settled |= enough

@@ -233,15 +233,15 @@ def problem_of(engine: Engine, recipe: Recipe, stage: Stage, looks: Sequence[Sty
     if stage.kept is not None:
         keep = tf.constant(stage.kept[1][..., None], tf.float32)
         kept = Kept(tf.constant(stage.kept[0], tf.float32) * keep, 1.0 - keep)
-    if stage.counted is not None:
-        # What is left alone is no one's style: otherwise the rest would have to make up for it.
-        counted = tf.constant(stage.counted[..., None], tf.float32)
-        masks = (tf.ones([count, height, width, 1]) if masks is None else masks) * counted
+    # What is left alone is no one's style: otherwise the rest would have to make up for it.
+    counted = None if stage.counted is None else tf.constant(stage.counted[..., None], tf.float32)
+    if masks is None and counted is not None:
+        masks = tf.ones_like(counted)
     found: dict[str, Region] = {}
     if masks is None:
         shares = tf.ones([count, 1])
     else:
-        found, shares = regions.regions_at(masks, engine.layers, engine.backbone)
+        found, shares = regions.regions_at(masks, engine.layers, engine.backbone, counted)
     weights = objective.term_weights(recipe)
     return Problem(
         weights=Terms(*(tf.constant(weight, tf.float32) for weight in weights)),
