@@ -90,6 +90,11 @@ class Release:
         found: list[dict[str, Any]] = self.get("pods", f"--selector={selector}")["items"]
         return found
 
+    def controllers(self) -> set[str]:
+        """Names of the pods that are controllers and stay so."""
+        pods = self.pods("app.kubernetes.io/component=controller")
+        return {pod["metadata"]["name"] for pod in pods if "deletionTimestamp" not in pod["metadata"]}
+
     def left(self) -> set[tuple[str, str]]:
         """Kind and name of everything in the namespace that is not in every one."""
         items = self.get(KINDS)["items"]
@@ -171,7 +176,7 @@ def test_an_upgrade_in_mid_run_loses_nothing(release: Release) -> None:
     fleet.put_shapes(6)
     fleet.submit("upgraded", recipe={"preset": "draft", "size": 96}, run={"parallelism": 1})
     eventually(lambda: fleet.receipts("upgraded"), "a first receipt")
-    before = {c["metadata"]["name"] for c in release.pods("app.kubernetes.io/component=controller")}
+    before = release.controllers()
 
     controller = {
         "image": _image(release.kubernetes.controller_image),
@@ -181,8 +186,7 @@ def test_an_upgrade_in_mid_run_loses_nothing(release: Release) -> None:
     release.helm("upgrade", "art", str(CHART), release.values(controller=controller), "--wait", "--timeout=10m")
 
     fleet.wait("upgraded", "Succeeded")
-    after = {c["metadata"]["name"] for c in release.pods("app.kubernetes.io/component=controller")}
-    assert not before & after, "other controllers finished the run"
+    assert not before & release.controllers(), "other controllers finished the run"
     receipts = Counter(r.content for r in fleet.receipts("upgraded"))
     assert receipts == {f"s3://{fleet.bucket}/catalog/{i}.jpg": 1 for i in range(6)}, "each picture was done once"
     assert len(release.get("jobs", f"--selector={naming.LABEL_NAME}=upgraded")["items"]) == 1
