@@ -65,7 +65,7 @@ def _absent(what: str) -> NoReturn:
     pytest.skip(what)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def kubernetes() -> Iterator[Kubernetes]:
     if os.environ.get("KUBECONFIG"):
         yield _own_cluster()
@@ -132,14 +132,14 @@ def restricted_namespace(kubernetes: Kubernetes) -> str:
     return name
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def namespace(kubernetes: Kubernetes) -> Iterator[str]:
     name = restricted_namespace(kubernetes)
     yield name
     kubernetes.kubectl("delete", "namespace", name, "--wait=false")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def s3(kubernetes: Kubernetes, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalS3]:
     with local_s3(tmp_path_factory.mktemp("s3"), address=kubernetes.s3_address) as server:
         yield server
