@@ -6,11 +6,10 @@ import functools
 import os
 import sys
 from pathlib import Path
-from typing import Literal, NoReturn
-
-import pytest
+from typing import Literal
 
 from tests.lab import Lab, packages
+from tests.requirements import absent
 
 REPOSITORY = Path(__file__).parents[1]
 TAGS = {"controller": "localhost/stylefleet-controller:test", "worker-cpu": "localhost/stylefleet-worker:test"}
@@ -25,10 +24,3 @@ def archive(target: Literal["controller", "worker-cpu"]) -> Path:
     if missing and os.environ.get("CI") != "true":  # in CI the lab installs them itself
         absent(f"images are built with Debian packages: apt-get install {' '.join(missing)}")
     return Lab().build_image(tag=TAGS[target], context=REPOSITORY, target=target)
-
-
-def absent(what: str) -> NoReturn:
-    """Skip on a developer's machine, fail in CI."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(what, pytrace=False)
-    pytest.skip(what)

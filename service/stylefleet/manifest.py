@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -21,7 +21,6 @@ from stylefleet.recipe_spec import RecipeSpec
 
 ImageFormat = Literal["jpeg", "png", "webp"]
 KeptMetadata = Literal["icc", "exif"]
-IMAGE_FORMATS: tuple[ImageFormat, ...] = get_args(ImageFormat)
 STYLES_MAX = 16
 KEYS_MAX = 20_000
 

@@ -27,7 +27,6 @@ Precision = Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"]
 
 BACKBONES: tuple[Backbone, ...] = get_args(Backbone)
 PRESETS: tuple[Preset, ...] = get_args(Preset)
-PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 SIZE_PX_MIN = 16
 SIZE_PX_MAX = 8192

@@ -22,6 +22,7 @@ import pytest
 from PIL import Image
 
 from stylefleet.gallery import GalleryFailure, GalleryPage, GalleryPicture, render
+from tests.requirements import absent
 
 NAMES = ("plain.jpg", "кошка 猫.jpg", "a#b?c%20d&e.jpg", "tall:1.png")
 SIZES = ((60, 40), (48, 48), (90, 30), (30, 60))
@@ -179,10 +180,7 @@ def chromium(profile: Path) -> Iterator[Tab]:
     """A running headless Chromium with one tab."""
     binary = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if binary is None:
-        missing = "needs the browser Chromium; on Debian and Ubuntu: apt-get install chromium"
-        if os.environ.get("CI") == "true":
-            pytest.fail(missing)
-        pytest.skip(missing)
+        absent("needs the browser Chromium; on Debian and Ubuntu: apt-get install chromium")
     child_in, to_browser = os.pipe()
     from_browser, child_out = os.pipe()
     launch = [sys.executable, "-c", LAUNCHER, str(child_in), str(child_out), binary, *FLAGS]

@@ -17,7 +17,7 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import pytest
 
@@ -26,6 +26,7 @@ from tests import container_images
 from tests.cluster.network_namespace import inside
 from tests.fleet import Fleet, picture
 from tests.lab import Lab, packages
+from tests.requirements import absent
 
 GPU_RESOURCE = "nvidia.com/gpu"
 
@@ -58,27 +59,18 @@ class Kubernetes:
         return found
 
 
-def _absent(what: str) -> NoReturn:
-    """Skip on a developer's machine, fail in CI."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(what, pytrace=False)
-    pytest.skip(what)
-
-
 @pytest.fixture(scope="package")
 def kubernetes() -> Iterator[Kubernetes]:
     if os.environ.get("KUBECONFIG"):
         yield _own_cluster()
         return
     if sys.platform != "linux" or os.geteuid() != 0 or shutil.which("apt-get") is None:
-        _absent("the Kubernetes lab needs root on Debian; or set KUBECONFIG to a cluster of yours")
+        absent("the Kubernetes lab needs root on Debian; or set KUBECONFIG to a cluster of yours")
     if shutil.which("go") is None:
-        _absent(
-            "the Kubernetes lab is built with Go: install Go 1.24 or newer; or set KUBECONFIG to a cluster of yours"
-        )
+        absent("the Kubernetes lab is built with Go: install Go 1.24 or newer; or set KUBECONFIG to a cluster of yours")
     missing = packages.missing_packages()
     if missing and os.environ.get("CI") != "true":  # in CI the lab installs them itself
-        _absent(f"the Kubernetes lab needs Debian packages: apt-get install {' '.join(missing)}")
+        absent(f"the Kubernetes lab needs Debian packages: apt-get install {' '.join(missing)}")
     lab = Lab()
     # Before the namespace is entered: builds need the registries, which are outside.
     lab.up()
@@ -109,7 +101,7 @@ def _own_cluster() -> Kubernetes:
     )
     values = [os.environ.get(name, "") for name in names]
     if not all(values):
-        _absent(f"with KUBECONFIG set, these must be set too: {', '.join(names[1:])} (see {__file__})")
+        absent(f"with KUBECONFIG set, these must be set too: {', '.join(names[1:])} (see {__file__})")
     return Kubernetes(
         kubeconfig=Path(values[0]),
         controller_image=values[1],
