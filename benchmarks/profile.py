@@ -35,14 +35,16 @@ KINDS = {
     "the rest of the objective: borders, squares and sums, total variation, sums of gradients": r".*",
 }
 """What operations are told apart by, in this order: their name in the graph and their type."""
+OPERATION = re.compile(r"[^:\s]+:(?!\w*PartitionedCall)\w+")
+"""Events of other names lie around these: calls inside the runtime, and of functions."""
 BETWEEN = "between operations: scheduling, and Python between two iterates"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Span:
-    """One run of one operation."""
+    """One run of one operation, `name:Type`."""
 
-    kind: str
+    name: str
     begin_ms: float
     end_ms: float
 
@@ -61,7 +63,7 @@ def measure(effort: Effort) -> list[Report]:
         tf.profiler.experimental.start(folder)
         whole = sum(_milliseconds(iterates) for _ in range(effort.repeats)) / effort.repeats / steps
         tf.profiler.experimental.stop()
-        spans = list(_spans(Path(folder)))
+        spans = list(operations(Path(folder)))
     found = {kind: ms / effort.repeats / steps for kind, ms in time_by_kind(spans).items()}
     found[BETWEEN] = whole - sum(found.values())
     return [
@@ -99,8 +101,8 @@ def kind_of(name: str) -> str:
 
 def time_by_kind(spans: Sequence[Span]) -> dict[str, float]:
     """Milliseconds in which something ran; what ran at the same time shares them."""
-    begins = [(span.begin_ms, 1, span.kind) for span in spans]
-    ends = [(span.end_ms, -1, span.kind) for span in spans]
+    begins = [(span.begin_ms, 1, kind_of(span.name)) for span in spans]
+    ends = [(span.end_ms, -1, kind_of(span.name)) for span in spans]
     found: dict[str, float] = defaultdict(float)
     running: Counter[str] = Counter()
     before = 0.0
@@ -113,14 +115,14 @@ def time_by_kind(spans: Sequence[Span]) -> dict[str, float]:
     return dict(found)
 
 
-def _spans(folder: Path) -> Iterator[Span]:
-    """Of every operation in the profile that was written there."""
+def operations(folder: Path) -> Iterator[Span]:
+    """All in the profile that was written there; not the calls of functions, which are made up of others."""
     (written,) = folder.rglob("*.xplane.pb")
     space = xplane_pb2.XSpace.FromString(written.read_bytes())
     for plane in space.planes:
         for line in plane.lines:
             for event in line.events:
                 name = plane.event_metadata[event.metadata_id].name
-                if re.fullmatch(r"[^:\s]+:\w+", name):  # others are calls inside the runtime, around these
+                if OPERATION.fullmatch(name):
                     begin = line.timestamp_ns / 1e6 + event.offset_ps / 1e9
-                    yield Span(kind=kind_of(name), begin_ms=begin, end_ms=begin + event.duration_ps / 1e9)
+                    yield Span(name=name, begin_ms=begin, end_ms=begin + event.duration_ps / 1e9)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from stylefleet.engine._tensorflow import keras, tf
+from stylefleet.engine.pooling import LoopMaxPooling2D
 from stylefleet.engine.weights import Weights
 from stylefleet.errors import WeightsInvalid
 from stylefleet.recipe import CHANNELS_BY_BLOCK, Backbone, Pooling, layer_names
@@ -53,7 +54,7 @@ def build(
     all convolutions but the first.
     """
     names = layers_up_to(backbone, deepest=max(outputs))
-    pool = {"max": keras.layers.MaxPooling2D, "average": keras.layers.AveragePooling2D}[pooling]
+    pool = {"max": LoopMaxPooling2D, "average": keras.layers.AveragePooling2D}[pooling]
     pixels = keras.Input((None, None, 3), dtype="float32")
     x = Preprocess(dtype="float32")(pixels)
     activations = {}
