@@ -8,7 +8,8 @@ from dataclasses import replace
 
 from stylefleet import naming, receipt
 from stylefleet.errors import PreconditionFailed
-from stylefleet.jobs import JobView, Json, format_indexes, parse_indexes, view
+from stylefleet.indexes import format_indexes, parse_indexes
+from stylefleet.jobs import JobView, Json, view
 from stylefleet.naming import Ref
 from stylefleet.plan import plan_from_json
 from stylefleet.store import Listed, Object, Store
@@ -199,6 +200,6 @@ class HookedStore:
         self.before("delete", ref)
         self.real.delete(ref)
 
-    def list(self, prefix: Ref) -> Iterator[Listed]:
+    def list(self, prefix: Ref, *, after: str = "") -> Iterator[Listed]:
         self.before("list", prefix)
-        return self.real.list(prefix)
+        return self.real.list(prefix, after=after)

@@ -70,9 +70,9 @@ class PolicedStore:
         self._check("s3:DeleteObject", ref)
         self.store.delete(ref)
 
-    def list(self, prefix: Ref) -> Iterator[Listed]:
+    def list(self, prefix: Ref, *, after: str = "") -> Iterator[Listed]:
         self._check("s3:ListBucket", prefix, bucket_only=True)
-        return self.store.list(prefix)
+        return self.store.list(prefix, after=after)
 
 
 def refused(store: PolicedStore, calls: Mapping[str, tuple[str, Ref]]) -> set[str]:

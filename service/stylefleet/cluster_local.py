@@ -22,7 +22,8 @@ import psutil
 
 from stylefleet import diagnosis
 from stylefleet.errors import PreconditionFailed, SettingsInvalid
-from stylefleet.jobs import GRACE_SECONDS, JobView, Json, action_on, format_indexes, parse_indexes, view
+from stylefleet.indexes import format_indexes, parse_indexes
+from stylefleet.jobs import GRACE_SECONDS, JobView, Json, action_on, view
 
 LOG_CHARACTERS_READ = 4096
 """Of the end of a failed worker's log: as much as Kubernetes keeps of a pod's last words."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
+from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -13,6 +15,7 @@ from stylefleet import manifest as manifests
 from stylefleet import naming, planner, yaml_positions
 from stylefleet.cluster import Cluster
 from stylefleet.errors import FieldError, ManifestInvalid, PreconditionFailed, StylefleetError
+from stylefleet.inbox import Inbox, Submission, inbox_of
 from stylefleet.jobs import JobView, WorkerTemplate, job_for
 from stylefleet.metrics import ControllerMetrics
 from stylefleet.naming import Ref
@@ -23,8 +26,15 @@ from stylefleet.run_watch import RunWatch
 from stylefleet.status import Phase, Status
 from stylefleet.status_book import StatusBook
 from stylefleet.store import Listed, Store
+from stylefleet.turns import URGENT_MAX, Candidate, turns
 
 log = structlog.get_logger(__name__)
+
+
+ASKED_MAX = 16
+"""About so many runs are asked about in one tick why nobody is at work on them."""
+
+_JobsByRun = Mapping[str, JobView]
 
 
 class Controller:
@@ -52,31 +62,62 @@ class Controller:
         self._clock = clock
         self._book = StatusBook(store, bucket)
         self._runs: dict[str, RunWatch] = {}
-        self._finished: dict[str, tuple[str, datetime]] = {}
-        """ETag and time of the manifest by name, where its run is final: nothing to do until these change."""
+        self._ticks = 0
+        self._looked_at: dict[str, int] = {}
+        """The tick that looked at a name last."""
+        self._ask_every = 1
+        """Ticks between two questions why nobody is at work on one run."""
         self._gone_once: set[str] | None = None
 
-    def tick(self) -> None:
-        """One look at everything. A fault of one manifest never stops the others; a fault of a listing is raised."""
+    def tick(self) -> bool:
+        """One look at everything; whether newcomers had to wait for the next one, which should come at once.
+
+        A fault of one manifest never stops the others; a fault of a listing is raised.
+        """
         started = time.monotonic()
-        inbox = list(self._store.list(Ref(self._bucket, naming.INBOX_PREFIX)))
+        self._ticks += 1
+        inbox = inbox_of(self._store.list(Ref(self._bucket, naming.INBOX_PREFIX)))
         # Jobs before receipts: what a finished Job did is then surely among the receipts.
-        jobs = [j for j in self._cluster.list_jobs() if j.bucket == self._bucket]
+        jobs: dict[str, dict[str, JobView]] = defaultdict(dict)
+        for job in self._cluster.list_jobs():
+            if job.bucket == self._bucket:
+                jobs[job.owner_name][job.run] = job
         if self._gone_once is None:
             self._book.load_all()
             self._gone_once = set()
-        manifest_by_name, twins = _by_name(inbox)
-        keys = {o.ref.key for o in inbox}
-        for name, listed in manifest_by_name.items():
-            own = {j.run: j for j in jobs if j.owner_name == name}
-            with_marker = naming.cancel_key(name) in keys
-            self._guarded(name, lambda: self._advance(name, listed, own, with_marker))  # noqa: B023 - called at once
-        for twin in twins:
+        newcomers_left = self._advance_all(inbox, jobs)
+        for twin in inbox.twins:
             self._guarded(twin.ref.key, lambda: self._reject_twin(twin))  # noqa: B023 - called at once
-        self._end_orphans(manifest_by_name.keys(), jobs)
+        self._end_orphans(inbox.manifests.keys(), jobs)
         self._set_gauges()
         self._metrics.tick_seconds.observe(time.monotonic() - started)
         self._metrics.last_tick.set(self._clock().timestamp())
+        return newcomers_left
+
+    def _advance_all(self, inbox: Inbox, jobs: Mapping[str, _JobsByRun]) -> bool:
+        candidates = []
+        for name, listed in inbox.manifests.items():
+            own, known = jobs.get(name, {}), self._book.remembered(name)
+            if known is not None and known.phase.final and known.submission == Submission.of(listed):
+                # Nothing to do until its manifest changes: most of a large inbox.
+                if own:
+                    self._guarded(name, lambda: self._clean_up(name, known.run, own))  # noqa: B023 - called at once
+                continue
+            urgent = inbox.is_cancelled(name) or self._wants_action(name, listed, own)
+            candidates.append(Candidate(name=name, urgent=urgent, looked_at=self._looked_at.get(name, 0)))
+        chosen = turns(candidates)
+        for name in chosen.names:
+            self._looked_at[name] = self._ticks
+            listed, own, cancelled = inbox.manifests[name], jobs.get(name, {}), inbox.is_cancelled(name)
+            self._guarded(name, lambda: self._advance(name, listed, own, cancelled))  # noqa: B023 - called at once
+        return chosen.newcomers_left
+
+    def _wants_action(self, name: str, listed: Listed, own_jobs: _JobsByRun) -> bool:
+        run = self._runs.get(name)
+        if run is None or run.submission != Submission.of(listed) or len(own_jobs) != 1:
+            return True
+        job = own_jobs.get(run.plan.run)
+        return job is None or bool(job.finished) or job.deleting
 
     def _guarded(self, name: str, step: Callable[[], None]) -> None:
         try:
@@ -89,24 +130,27 @@ class Controller:
 
     # --- one manifest ---------------------------------------------------------------------------------------------
 
-    def _advance(self, name: str, listed: Listed, own_jobs: Mapping[str, JobView], cancelled: bool) -> None:
-        submission = (listed.etag, listed.modified_at)
-        known = self._book.get(name)
-        if known is not None and self._finished.get(name) == submission:
-            self._stop_others(name, known.run, own_jobs)
-            self._tidy(known.run, own_jobs)
-            return
+    def _advance(self, name: str, listed: Listed, own_jobs: _JobsByRun, cancelled: bool) -> None:
         if listed.size_bytes > yaml_positions.BYTES_MAX:
             # Not read at all: it may not fit into memory.
             self._stop_others(name, listed.etag, own_jobs)
-            self._reject(name, listed.etag, _too_large(listed))
-            self._finished[name] = submission
+            self._reject(name, listed.etag, Submission.of(listed), _too_large(listed))
+            return
+        # Read anew where another controller wrote it.
+        watched, known = self._runs.get(name), self._book.get(name)
+        if (
+            watched is not None
+            and watched.submission == Submission.of(listed)
+            and not (known is not None and known.run == watched.plan.run and known.phase.final)
+        ):
+            self._go_on(watched, own_jobs, cancelled)
             return
         found = self._store.get(listed.ref)
-        run_id = naming.run_id(name, found.data, found.modified_at)
+        run_id, submission = naming.run_id(name, found.data, found.modified_at), Submission.of(found)
         if known is not None and known.run == run_id and known.phase.final:
             self._stop_others(name, run_id, own_jobs)
-            self._finished[name] = submission
+            # Of a version that did not say which put it speaks of: now it does, and the manifest is not read again.
+            self._book.put(replace(known, submission=submission), self._clock())
             self._runs.pop(name, None)
             return
         try:
@@ -115,27 +159,42 @@ class Controller:
                 message = "waiting for the workers of the run before to end"
                 self._book.put(Status(name=name, run=run_id, phase=Phase.PENDING, message=message), self._clock())
                 return
-            run = self._run(name, run_id, found.data)
-            self._step(run, own_jobs.get(run_id), cancelled)
+            plan = planner.load_plan(self._store, self._bucket, name, run_id) or self._plan(name, run_id, found.data)
+            run = self._runs[name] = RunWatch(self._store, self._bucket, plan, submission)
         except ManifestInvalid as error:
-            self._reject(name, run_id, error)
+            self._reject(name, run_id, submission, error)
+            return
         except PreconditionFailed:
             raise  # another controller is at work: its word stands
         except Exception as error:
-            expected = isinstance(error, StylefleetError)
-            self._hold_up(
-                name, run_id, type(error).__name__, str(error) if expected else "a bug; see the controller's log"
-            )
+            self._hold_up(name, run_id, error)
+            raise
+        self._go_on(run, own_jobs, cancelled)
+
+    def _go_on(self, run: RunWatch, own_jobs: _JobsByRun, cancelled: bool) -> None:
+        name, run_id = run.plan.name, run.plan.run
+        try:
+            self._step(run, own_jobs.get(run_id), cancelled)
+        except PreconditionFailed:
+            raise  # another controller is at work: its word stands
+        except Exception as error:
+            self._hold_up(name, run_id, error)
             raise
 
-    def _hold_up(self, name: str, run_id: str, reason: str, why: str) -> None:
+    def _hold_up(self, name: str, run_id: str, error: Exception) -> None:
         """Say in the status what the run waits for; the next tick tries again."""
+        why = str(error) if isinstance(error, StylefleetError) else "a bug; see the controller's log"
         known = self._book.get(name)
         ours = known is not None and known.run == run_id
         status = known if known is not None and ours else Status(name=name, run=run_id, phase=Phase.PENDING)
-        self._book.put(replace(status, reason=reason, message=f"held up: {why}"), self._clock())
+        self._book.put(replace(status, reason=type(error).__name__, message=f"held up: {why}"), self._clock())
 
-    def _stop_others(self, name: str, run_id: str, own_jobs: Mapping[str, JobView]) -> bool:
+    def _clean_up(self, name: str, run_id: str, own_jobs: _JobsByRun) -> None:
+        """After the end of a run: other runs' Jobs are stopped, its own is let go."""
+        self._stop_others(name, run_id, own_jobs)
+        self._tidy(run_id, own_jobs)
+
+    def _stop_others(self, name: str, run_id: str, own_jobs: _JobsByRun) -> bool:
         """Delete unfinished Jobs of other runs of this name, let finished ones go; whether any may still be at work."""
         at_work = False
         for run, job in own_jobs.items():
@@ -149,18 +208,11 @@ class Controller:
             at_work = True
         return at_work
 
-    def _tidy(self, run_id: str, own_jobs: Mapping[str, JobView]) -> None:
+    def _tidy(self, run_id: str, own_jobs: _JobsByRun) -> None:
         """After the end of a run: its Job is let go."""
         job = own_jobs.get(run_id)
         if job is not None and job.held:
             self._cluster.release_job(job)
-
-    def _run(self, name: str, run_id: str, data: bytes) -> RunWatch:
-        run = self._runs.get(name)
-        if run is None or run.plan.run != run_id:
-            plan = planner.load_plan(self._store, self._bucket, name, run_id) or self._plan(name, run_id, data)
-            run = self._runs[name] = RunWatch(plan)
-        return run
 
     def _plan(self, name: str, run_id: str, data: bytes) -> Plan:
         manifest = manifests.parse(data, name=name, allowed=self._allowed, service_bucket=self._bucket)
@@ -180,14 +232,17 @@ class Controller:
         return plan
 
     def _step(self, run: RunWatch, job: JobView | None, cancelled: bool) -> None:
-        run.read_receipts(self._store, self._bucket, self._metrics)
+        # What is decided for good needs every receipt; what is only shown can wait for the rest.
+        run.read_receipts(self._metrics, self._clock(), all_of_them=job is None or bool(job.finished))
         observed = run.observed(job, self._cluster, cancelled=cancelled)
         actions = reconcile(run.plan, observed)
         for action in actions:
             self._act(action, run)
         if not any(isinstance(a, Finish) for a in actions):
-            now = self._clock()
-            self._book.put(run.running_status(observed, self._cluster, self._pace, now), now)
+            now, may_ask = self._clock(), self._ticks - run.asked_at >= self._ask_every
+            self._book.put(run.running_status(observed, self._cluster, self._pace, now, may_ask=may_ask), now)
+            if may_ask:
+                run.asked_at = self._ticks
 
     # --- acting ---------------------------------------------------------------------------------------------------
 
@@ -197,7 +252,7 @@ class Controller:
             case CreateJob():
                 # A controller that slept must not make the Job of a run that another has ended meanwhile.
                 self._book.confirm(run.plan.name)
-                self._cluster.create_job(job_for(run.plan, self._template))
+                self._cluster.create_job(job_for(run.whole_plan(), self._template))
             case DeleteJob(job=job):
                 self._cluster.delete_job(job)
             case ReleaseJob(job=job):
@@ -207,17 +262,18 @@ class Controller:
 
     def _finish(self, finish: Finish, run: RunWatch) -> None:
         plan, now = run.plan, self._clock()
-        ref = Ref(self._bucket, naming.report_key(plan.name, plan.run))
         # The report before the status: who reads a final phase finds the report.
-        self._store.put(ref, run.report(finish, now), content_type="application/json")
-        self._book.put(run.final_status(finish, ref, now), now)
+        report = run.write_report(finish, now)
+        self._book.put(run.final_status(finish, report, now), now)
+        self._runs.pop(plan.name, None)
         log.info("finished", manifest=plan.name, run=plan.run, phase=finish.phase.value, message=finish.message)
 
-    def _reject(self, name: str, run_id: str, error: ManifestInvalid) -> None:
+    def _reject(self, name: str, run_id: str, submission: Submission | None, error: ManifestInvalid) -> None:
         count = len(error.errors)
         rejected = Status(
             name=name,
             run=run_id,
+            submission=submission,
             phase=Phase.REJECTED,
             reason=type(error).__name__,
             message=str(error) if count == 1 else f"{count} errors; each is in errors",
@@ -233,16 +289,15 @@ class Controller:
         if self._book.get(file_name) is None:
             message = "another manifest has this name already, so this file is not read"
             error = FieldError(path="", message=message, found=file_name, allowed="one file a name")
-            self._reject(file_name, "", ManifestInvalid([error]))
+            self._reject(file_name, "", None, ManifestInvalid([error]))
 
     # --- manifests that are gone ----------------------------------------------------------------------------------
 
-    def _end_orphans(self, names: Collection[str], jobs: Collection[JobView]) -> None:
+    def _end_orphans(self, names: Collection[str], jobs: Mapping[str, _JobsByRun]) -> None:
         """Cancel runs whose manifest was deleted; seen gone twice, since a listing may race with a new put."""
-        gone = {j.owner_name for j in jobs} | self._book.live_names()
-        gone.difference_update(names)
-        for name in gone & (self._gone_once or set()):
-            own = [j for j in jobs if j.owner_name == name]
+        gone = (jobs.keys() | self._book.live_names()).difference(names)
+        for name in sorted(gone & (self._gone_once or set()))[:URGENT_MAX]:
+            own = jobs.get(name, {}).values()
             self._guarded(name, lambda: self._end_orphan(name, own))  # noqa: B023 - called at once
         self._gone_once = gone
 
@@ -260,16 +315,17 @@ class Controller:
             return
         run = self._runs.get(name)
         if run is None or run.plan.run != known.run:
-            run = RunWatch(plan)
-        run.read_receipts(self._store, self._bucket, self._metrics)
+            run = RunWatch(self._store, self._bucket, plan, known.submission)
+        run.read_receipts(self._metrics, self._clock(), all_of_them=True)
         kept = run.tally.done + plan.skipped
         message = f"the manifest was deleted; {kept} of {plan.pictures} pictures have a result"
         self._finish(Finish(phase=Phase.CANCELLED, message=message), run)
-        self._runs.pop(name, None)
 
     def _set_gauges(self) -> None:
-        live = [run for name, run in self._runs.items() if name in self._book.live_names()]
+        names = self._book.live_names()
+        live = [run for name, run in self._runs.items() if name in names]
         waiting = sum(1 for run in live if run.waiting)
+        self._ask_every = math.ceil(waiting / ASKED_MAX) or 1
         self._metrics.runs.labels(state="waiting").set(waiting)
         self._metrics.runs.labels(state="running").set(len(live) - waiting)
         self._metrics.pending_tasks.set(sum(run.plan.tasks - run.tally.ended for run in live))
@@ -281,14 +337,3 @@ def _too_large(listed: Listed) -> ManifestInvalid:
         path="", message="the manifest is too large", found=f"{listed.size_bytes} bytes", allowed=allowed
     )
     return ManifestInvalid([error])
-
-
-def _by_name(inbox: Collection[Listed]) -> tuple[dict[str, Listed], list[Listed]]:
-    """Manifests by name, and those whose name was taken by an earlier key."""
-    by_name: dict[str, Listed] = {}
-    twins = []
-    for listed in inbox:
-        name = naming.manifest_name(listed.ref.key)
-        if name is not None and by_name.setdefault(name, listed) is not listed:
-            twins.append(listed)
-    return by_name, twins

@@ -50,8 +50,8 @@ class DryRunStore:
     def delete(self, ref: Ref) -> None:
         log.info("would_delete", object=str(ref))
 
-    def list(self, prefix: Ref) -> Iterator[Listed]:
-        return self._real.list(prefix)
+    def list(self, prefix: Ref, *, after: str = "") -> Iterator[Listed]:
+        return self._real.list(prefix, after=after)
 
 
 class DryRunCluster:

@@ -6,7 +6,7 @@ replacement of a pod only after it has wholly ended, so that no index has two wr
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -69,8 +69,10 @@ class JobView:
     """Pods that are pending or running."""
     ready: int
     """Pods that are at work."""
-    completed: frozenset[int]
-    failed: frozenset[int]
+    completed: str
+    """Indexes whose pods succeeded, as Kubernetes writes them (`1,3-5,7`): of many Jobs the sets would fill memory."""
+    failed: str
+    """Indexes that were given up."""
     finished: Literal["", "Complete", "Failed"]
     message: str
     """Why it failed, in the cluster's words."""
@@ -220,34 +222,14 @@ def view(job: Mapping[str, Any]) -> JobView:
         queue=labels.get(naming.LABEL_QUEUE),
         active=status.get("active") or 0,
         ready=status.get("ready") or 0,
-        completed=parse_indexes(status.get("completedIndexes") or ""),
-        failed=parse_indexes(status.get("failedIndexes") or ""),
+        completed=status.get("completedIndexes") or "",
+        failed=status.get("failedIndexes") or "",
         finished=finished,
         message=message,
         suspended=bool(spec.get("suspend")),
         deleting=bool(metadata.get("deletionTimestamp")),
         held=naming.FINALIZER in (metadata.get("finalizers") or []),
     )
-
-
-def parse_indexes(text: str) -> frozenset[int]:
-    """`1,3-5,7` as in `status.completedIndexes`."""
-    indexes: set[int] = set()
-    for part in filter(None, text.split(",")):
-        first, _, last = part.partition("-")
-        indexes.update(range(int(first), int(last or first) + 1))
-    return frozenset(indexes)
-
-
-def format_indexes(indexes: Iterable[int]) -> str:
-    """The inverse of `parse_indexes`: runs of three or more are written as `first-last`, as Kubernetes does."""
-    runs: list[list[int]] = []
-    for index in sorted(indexes):
-        if runs and index == runs[-1][-1] + 1:
-            runs[-1].append(index)
-        else:
-            runs.append([index])
-    return ",".join(f"{r[0]}-{r[-1]}" if len(r) > 2 else ",".join(map(str, r)) for r in runs)
 
 
 def action_on(job: Mapping[str, Any], exit_code: int) -> str:

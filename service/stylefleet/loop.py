@@ -144,7 +144,7 @@ def _tick_until(
     ticked = False
     while not stop.is_set():
         try:
-            controller.tick()
+            at_once = controller.tick()
             health.succeeded()
             ticked = True
         except StylefleetError as error:
@@ -153,4 +153,5 @@ def _tick_until(
             # The bucket or the cluster is away: say so, stay, look again. /healthz tells when this goes on too long.
             metrics.tick_failures.labels(scope="tick").inc()
             log.warning("tick_failed", error=str(error))
-        stop.wait(settings.poll_seconds)
+            at_once = False
+        stop.wait(0.0 if at_once else settings.poll_seconds)

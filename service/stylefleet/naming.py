@@ -6,7 +6,9 @@ status/NAME.json                                   phase, errors, progress of th
 runs/NAME/RUN/plan.json                            write-once, put last: a run is planned when it exists
 runs/NAME/RUN/shards/00042-DIGEST.jsonl            write-once: that shard's tasks, one a line; named by content
 runs/NAME/RUN/receipts/00042/ATTEMPT-00007.jsonl   one object a part, never rewritten
+runs/NAME/RUN/progress.json                        what its complete shards add up to; a shortcut, made from receipts
 runs/NAME/RUN/report.json                          written when the run ends
+runs/NAME/RUN/failures/00000.jsonl                 beside it: pictures without result, in pages
 cache/style/DIGEST                                 style targets, content-addressed, shared by all runs
 checkpoints/TASK_ID                                a picture in the works, for the next attempt; gone when it is done
 """
@@ -141,6 +143,24 @@ def shard_receipts_prefix(name: str, run: str, shard: int) -> str:
 
 def receipts_key(name: str, run: str, shard: int, attempt: str, part: int) -> str:
     return f"{shard_receipts_prefix(name, run, shard)}{attempt}-{part:05d}.jsonl"
+
+
+def shard_of_receipts(name: str, run: str, key: str) -> int | None:
+    """The shard of a key below `receipts_prefix`; None where somebody put something else there."""
+    folder = key.removeprefix(receipts_prefix(name, run)).partition("/")[0]
+    return int(folder) if folder.isdecimal() else None
+
+
+def progress_key(name: str, run: str) -> str:
+    return f"{run_prefix(name, run)}progress.json"
+
+
+def failures_prefix(name: str, run: str) -> str:
+    return f"{run_prefix(name, run)}failures/"
+
+
+def failures_key(name: str, run: str, page: int) -> str:
+    return f"{failures_prefix(name, run)}{page:05d}.jsonl"
 
 
 def report_key(name: str, run: str) -> str:

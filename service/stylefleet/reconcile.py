@@ -21,8 +21,8 @@ class Observed:
     """Tasks with a result, from this run's receipts."""
     failed: int
     """Tasks whose receipt says failed."""
-    ended_by_shard: dict[int, int] = field(default_factory=dict)
-    """Tasks with a receipt, by shard."""
+    missing_by_shard: dict[int, int] = field(default_factory=dict)
+    """Of a Job that has ended: tasks without receipt, by shard."""
     cancelled: bool = False
     """The user asked to stop."""
     failed_because: str = ""
@@ -77,16 +77,10 @@ def reconcile(plan: Plan, observed: Observed) -> list[Action]:
         return [CreateJob()]
     if job.finished:
         # Also where it is being deleted (TTL ran out while no controller was there): our finalizer kept it for this.
-        return [_finish(plan, observed, missing_by_shard(plan, observed)), ReleaseJob(job=job)]
+        return [_finish(plan, observed, observed.missing_by_shard), ReleaseJob(job=job)]
     if job.deleting:
         return [ReleaseJob(job=job)]
     return []
-
-
-def missing_by_shard(plan: Plan, observed: Observed) -> dict[int, int]:
-    """Tasks without receipt, by shard."""
-    missing = {s.index: s.tasks - observed.ended_by_shard.get(s.index, 0) for s in plan.shards}
-    return {shard: tasks for shard, tasks in missing.items() if tasks > 0}
 
 
 def _finish(plan: Plan, observed: Observed, missing: dict[int, int]) -> Finish:

@@ -2,85 +2,156 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from stylefleet import diagnosis, naming, receipt, status
+import structlog
+
+from stylefleet import diagnosis, failures, naming, progress, receipt, status
 from stylefleet.cluster import Cluster
 from stylefleet.cost import predicted_seconds
+from stylefleet.errors import NotFound, RecordUnreadable
+from stylefleet.inbox import Submission
 from stylefleet.jobs import JobView
 from stylefleet.metrics import ControllerMetrics
 from stylefleet.naming import Ref
 from stylefleet.plan import Plan
-from stylefleet.planner import Pace
+from stylefleet.planner import READERS, Pace, load_plan
 from stylefleet.reconcile import Finish, Observed
 from stylefleet.status import Phase, Status
 from stylefleet.store import Store
 from stylefleet.tally import Tally
 
+log = structlog.get_logger(__name__)
+
 WAITING_AFTER = timedelta(seconds=15)
 """How long a run may have no worker at work before its status says why."""
+LISTED_A_LOOK_MAX = 2000
+READ_A_LOOK_MAX = 500
+"""Receipt objects that one look at a run lists and reads; what is left is for the next look."""
+PROGRESS_AFTER = timedelta(minutes=1)
+"""How long complete shards may go unrecorded."""
 
 
 class RunWatch:
     """What the controller remembers of a run between ticks; all of it can be read from the bucket again."""
 
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
-        self.tally = Tally()
-        self._receipts_seen: set[str] | None = None
-        """Keys of the receipts in the tally; None before the first look."""
+    def __init__(self, store: Store, bucket: str, plan: Plan, submission: Submission | None) -> None:
+        self._store = store
+        self._bucket = bucket
+        self.plan = replace(plan, shards=())
+        """Without its shard table, which would be most of a controller's memory."""
+        self.tally = _tally(store, bucket, plan)
+        self.submission = submission
+        """The put of the manifest that it carries out."""
+        self.asked_at = 0
+        """The tick that asked the cluster last why nobody is at work."""
+        self._read: dict[int, set[str]] = {}
+        """Keys of the receipts in the tally, by shard; only of shards that are not complete."""
+        self._position = ""
+        """The key up to which the receipts were looked at; empty where all were."""
+        self._all_seen_once = False
+        self._recorded = len(self.tally.complete)
+        self._recorded_at: datetime | None = None
         self._waiting_since: datetime | None = None
+        self._waiting_because = ""
 
     @property
     def waiting(self) -> bool:
         """Whether no worker was at work at the last look."""
         return self._waiting_since is not None
 
-    def read_receipts(self, store: Store, bucket: str, metrics: ControllerMetrics) -> None:
-        """Add new receipts to the tally and the metrics.
+    def whole_plan(self) -> Plan:
+        """The plan with its shards. Raises RecordUnreadable where somebody took it away."""
+        plan = load_plan(self._store, self._bucket, self.plan.name, self.plan.run)
+        if plan is None:
+            raise RecordUnreadable(f"the plan of {self.plan.name}/{self.plan.run} is gone")
+        return plan
 
-        Those of the first look are not counted anew: a controller before this one has, or none was there to count.
+    # --- receipts -------------------------------------------------------------------------------------------------
+
+    def read_receipts(self, metrics: ControllerMetrics, now: datetime, *, all_of_them: bool) -> None:
+        """Add new receipts to the tally and the metrics; so many at the most, where not `all_of_them` are needed.
+
+        Those of the first time through are not counted anew: a controller before this one has, or none was there to
+        count.
         """
-        plan, first_look = self.plan, self._receipts_seen is None
-        seen = self._receipts_seen or set()
-        for listed in store.list(Ref(bucket, naming.receipts_prefix(plan.name, plan.run))):
-            if listed.ref.key in seen:
-                continue
-            for one in receipt.from_lines(store.get(listed.ref).data):
-                if not self.tally.add(one):
-                    continue
-                if first_look:
-                    metrics.done_at(one)
-                else:
-                    metrics.observe(one)
-            seen.add(listed.ref.key)
-        self._receipts_seen = seen
+        start = "" if all_of_them else self._position
+        new, self._position = self._new_receipts(start, unlimited=all_of_them)
+        with ThreadPoolExecutor(READERS) as pool:
+            data_of_all = pool.map(lambda ref: self._store.get(ref).data, [ref for _, ref in new])
+            for (shard, ref), data in zip(new, data_of_all, strict=True):
+                for one in receipt.from_lines(data):
+                    if not self.tally.add(one):
+                        continue
+                    if self._all_seen_once:
+                        metrics.observe(one)
+                    else:
+                        metrics.done_at(one)
+                self._read.setdefault(shard, set()).add(ref.key)
+        for shard in self._read.keys() & self.tally.complete:
+            del self._read[shard]
+        if not self._position:
+            self._all_seen_once = True
+        self._record_progress(now)
+
+    def _new_receipts(self, start: str, *, unlimited: bool) -> tuple[list[tuple[int, Ref]], str]:
+        """Shard and place of receipts that were not read yet, and where the next look begins."""
+        plan, tally = self.plan, self.tally
+        everything = Ref(self._bucket, naming.receipts_prefix(plan.name, plan.run))
+        # Indexes are begun in their order: what is before the first incomplete shard need not be listed again.
+        after = start or naming.shard_receipts_prefix(plan.name, plan.run, tally.first_incomplete)
+        new: list[tuple[int, Ref]] = []
+        for number, listed in enumerate(self._store.list(everything, after=after)):
+            shard = naming.shard_of_receipts(plan.name, plan.run, listed.ref.key)
+            if shard is not None and shard not in tally.complete and listed.ref.key not in self._read.get(shard, ()):
+                new.append((shard, listed.ref))
+            if not unlimited and (number + 1 >= LISTED_A_LOOK_MAX or len(new) >= READ_A_LOOK_MAX):
+                return new, listed.ref.key
+        return new, ""
+
+    def _record_progress(self, now: datetime) -> None:
+        complete = len(self.tally.complete)
+        due = self._recorded_at is None or abs(now - self._recorded_at) >= PROGRESS_AFTER
+        if complete > self._recorded and due:
+            ref = Ref(self._bucket, naming.progress_key(self.plan.name, self.plan.run))
+            self._store.put(ref, progress.to_json(self.tally), content_type="application/json")
+            self._recorded, self._recorded_at = complete, now
+
+    # --- what is said of it ---------------------------------------------------------------------------------------
 
     def observed(self, job: JobView | None, cluster: Cluster, *, cancelled: bool) -> Observed:
         """What is known of the run, after its receipts were read."""
+        ended = job is not None and bool(job.finished)
         return Observed(
             job=job,
             done=self.tally.done,
             failed=self.tally.failed,
-            ended_by_shard=dict(self.tally.tasks_by_shard),
+            missing_by_shard=dict(self.tally.missing()) if ended else {},
             cancelled=cancelled,
             failed_because=cluster.failed_because(job) if job is not None and job.finished == "Failed" else "",
             failures=self.tally.failures_in_words,
         )
 
-    def running_status(self, observed: Observed, cluster: Cluster, pace: Pace, now: datetime) -> Status:
-        """The status of a run that goes on; where nobody has been at work for a while, with why."""
+    def running_status(
+        self, observed: Observed, cluster: Cluster, pace: Pace, now: datetime, *, may_ask: bool
+    ) -> Status:
+        """The status of a run that goes on; where nobody has been at work for a while, with why. The cluster is asked
+        for that where it `may_ask`; else what it said before stands."""
         plan, job = self.plan, observed.job
         self._waiting_since = None if job is not None and job.ready > 0 else self._waiting_since or now
-        waiting = ""
-        if job is not None and self._waiting_since is not None and now - self._waiting_since >= WAITING_AFTER:
-            waiting = str(diagnosis.not_admitted(job.queue)) if job.suspended else cluster.waiting_because(job)
+        if job is None or self._waiting_since is None or now - self._waiting_since < WAITING_AFTER:
+            self._waiting_because = ""
+        elif job.suspended:
+            self._waiting_because = str(diagnosis.not_admitted(job.queue))
+        elif may_ask:
+            self._waiting_because = cluster.waiting_because(job)
         seconds_per_task = predicted_seconds(plan.recipe, flops=pace.worker_flops)
         return replace(
             self._plain_status(Phase.RUNNING),
             message="being cancelled" if observed.cancelled else "",
-            waiting_because=waiting,
+            waiting_because=self._waiting_because,
             eta_seconds=status.eta_seconds(
                 ended=self.tally.ended,
                 pending=plan.tasks - self.tally.ended,
@@ -90,16 +161,30 @@ class RunWatch:
             ),
         )
 
-    def report(self, finish: Finish, now: datetime) -> bytes:
-        """`report.json` of a run that ends so."""
-        return status.report_json(
-            self.plan,
+    def write_report(self, finish: Finish, now: datetime) -> Ref:
+        """Write the failures and `report.json` of a run that ends so; where the report is."""
+        plan = self.whole_plan()
+        pages = failures.write(
+            self._store,
+            self._bucket,
+            plan,
+            shards=sorted(self.tally.shards_with_failures | finish.missing_by_shard.keys()),
+            unfinished=finish.missing_by_shard,
+            because=finish.message,
+            shown=status.FAILURES_SHOWN,
+        )
+        data = status.report_json(
+            plan,
             self.tally,
             phase=finish.phase,
             message=finish.message,
             missing_by_shard=finish.missing_by_shard,
+            failures=pages,
             finished_at=now,
         )
+        ref = Ref(self._bucket, naming.report_key(plan.name, plan.run))
+        self._store.put(ref, data, content_type="application/json")
+        return ref
 
     def final_status(self, finish: Finish, report: Ref, now: datetime) -> Status:
         """The status of a run that ends so."""
@@ -116,6 +201,7 @@ class RunWatch:
         return Status(
             name=plan.name,
             run=plan.run,
+            submission=self.submission,
             phase=phase,
             pictures=plan.pictures,
             skipped=plan.skipped,
@@ -124,3 +210,16 @@ class RunWatch:
             started_at=plan.planned_at,
             output_prefix=str(plan.output_prefix),
         )
+
+
+def _tally(store: Store, bucket: str, plan: Plan) -> Tally:
+    """What an earlier controller recorded of the run, or nothing."""
+    shard_tasks = [shard.tasks for shard in plan.shards]
+    try:
+        return progress.tally_from(store.get(Ref(bucket, naming.progress_key(plan.name, plan.run))).data, shard_tasks)
+    except NotFound:
+        return Tally(shard_tasks)
+    except RecordUnreadable as error:
+        # Only a shortcut: the receipts say it all.
+        log.warning("progress_unreadable", manifest=plan.name, run=plan.run, error=str(error))
+        return Tally(shard_tasks)

@@ -10,9 +10,15 @@ from typing import Any
 
 from stylefleet import naming
 from stylefleet.errors import FieldError
+from stylefleet.failures import SHARD_FAILED, FailurePages
+from stylefleet.inbox import Submission
+from stylefleet.indexes import format_indexes
 from stylefleet.plan import Plan
 from stylefleet.receipt import STAGES
 from stylefleet.tally import Tally
+
+FAILURES_SHOWN = 20
+"""Failures that stand in the report itself; all are in its pages."""
 
 
 class Phase(StrEnum):
@@ -39,6 +45,8 @@ class Status:
     run: str
     """Identity of the submission that this speaks of."""
     phase: Phase
+    submission: Submission | None = None
+    """The put of the manifest that this speaks of; None where that is not known yet."""
     reason: str = ""
     """One word for machines."""
     message: str = ""
@@ -82,6 +90,7 @@ def to_json(status: Status) -> bytes:
     document = {
         "name": status.name,
         "run": status.run,
+        "manifest": status.submission and {"etag": status.submission.etag, "putAt": _time(status.submission.put_at)},
         "phase": status.phase.value,
         "reason": status.reason,
         "message": status.message,
@@ -115,6 +124,7 @@ def from_json(data: bytes) -> Status:
         name=d["name"],
         run=d["run"],
         phase=Phase(d["phase"]),
+        submission=_submission(d.get("manifest")),
         reason=d["reason"],
         message=d["message"],
         errors=tuple(FieldError(**e) for e in d["errors"]),
@@ -130,6 +140,11 @@ def from_json(data: bytes) -> Status:
     )
 
 
+def _submission(d: dict[str, str] | None) -> Submission | None:
+    """None also where an earlier version wrote the status."""
+    return Submission(d["etag"], datetime.fromisoformat(d["putAt"])) if d else None
+
+
 def eta_seconds(*, ended: int, pending: int, seconds_per_task: float, started_at: datetime, now: datetime) -> float:
     """Seconds until the end: from the pace so far, and before the first picture ended from the prediction
     `seconds_per_task` (of the whole fleet: a worker's divided by the workers)."""
@@ -140,11 +155,20 @@ def eta_seconds(*, ended: int, pending: int, seconds_per_task: float, started_at
 
 
 def report_json(
-    plan: Plan, tally: Tally, *, phase: Phase, message: str, missing_by_shard: dict[int, int], finished_at: datetime
+    plan: Plan,
+    tally: Tally,
+    *,
+    phase: Phase,
+    message: str,
+    missing_by_shard: dict[int, int],
+    failures: FailurePages,
+    finished_at: datetime,
 ) -> bytes:
-    """The report of a run that ended. `missing_by_shard` are tasks without receipt, by the index that failed."""
-    seconds = {stage: round(tally.stage_seconds[stage], 3) for stage in STAGES}
-    total = sum(seconds.values())
+    """The report of a run that ended; its length does not grow with the catalog. `missing_by_shard` are tasks without
+    receipt, by the index that failed."""
+    sums = tally.sums
+    seconds = {stage: round(sums.stage_seconds[stage], 3) for stage in STAGES}
+    total, missing = sum(seconds.values()), sum(missing_by_shard.values())
     document = {
         "name": plan.name,
         "run": plan.run,
@@ -159,18 +183,18 @@ def report_json(
             "pictures": plan.pictures,
             "skipped": plan.skipped,
             "done": tally.done,
-            "failed": tally.failed + sum(missing_by_shard.values()),
+            "failed": tally.failed + missing,
         },
-        "failuresByReason": dict(tally.failed_by_reason)
-        | ({"shard_failed": sum(missing_by_shard.values())} if missing_by_shard else {}),
-        "failures": [
-            {"content": r.content, "reason": r.reason, "message": r.message, "attempt": r.attempt}
-            for r in tally.failures
-        ],
-        "unfinishedShards": [{"shard": s, "pictures": n} for s, n in sorted(missing_by_shard.items())],
+        "failuresByReason": dict(sums.failed_by_reason) | ({SHARD_FAILED: missing} if missing else {}),
+        "failures": {
+            "first": [vars(f) for f in failures.first],
+            "pages": failures.pages,
+            "prefix": naming.failures_prefix(plan.name, plan.run),
+        },
+        "unfinishedShards": {"indexes": format_indexes(missing_by_shard), "pictures": missing},
         "stageSeconds": seconds,
         "optimizeShare": round(seconds["optimize"] / total, 4) if total else None,
-        "engines": [vars(e) for e in sorted(tally.engines, key=str)],
+        "engines": [vars(e) for e in sorted(sums.engines, key=str)],
         "receipts": f"{naming.receipts_prefix(plan.name, plan.run)}",
     }
     return _dump(document)

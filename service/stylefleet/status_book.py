@@ -5,6 +5,7 @@ The ETag is the fence between two controllers: the slower one loses its write, f
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -15,6 +16,9 @@ from stylefleet.errors import NotFound, PreconditionFailed
 from stylefleet.naming import Ref
 from stylefleet.status import Status
 from stylefleet.store import Store
+
+READERS = 16
+"""Statuses read at a time."""
 
 log = structlog.get_logger(__name__)
 
@@ -38,8 +42,15 @@ class StatusBook:
 
     def load_all(self) -> None:
         """Read every status of the bucket; once, at the start, to find runs whose manifest is gone."""
-        for listed in self._store.list(Ref(self._bucket, naming.STATUS_PREFIX)):
-            self.get(listed.ref.key.removeprefix(naming.STATUS_PREFIX).removesuffix(".json"))
+        listing = self._store.list(Ref(self._bucket, naming.STATUS_PREFIX))
+        names = [o.ref.key.removeprefix(naming.STATUS_PREFIX).removesuffix(".json") for o in listing]
+        with ThreadPoolExecutor(READERS) as pool:
+            self._pages.update(zip(names, pool.map(self._read, names), strict=True))
+
+    def remembered(self, name: str) -> Status | None:
+        """The status as it was read or written last; None also where it was not read yet."""
+        page = self._pages.get(name)
+        return page.status if page else None
 
     def get(self, name: str) -> Status | None:
         """The newest status of `name`; None where there is none, or none that can be read."""

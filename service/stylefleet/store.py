@@ -74,8 +74,9 @@ class Store(Protocol):
         """Remove one object; no error where there is none."""
         ...
 
-    def list(self, prefix: Ref) -> Iterator[Listed]:
-        """All objects whose key begins with the prefix's key, each once. Raises NotFound without bucket.
+    def list(self, prefix: Ref, *, after: str = "") -> Iterator[Listed]:
+        """All objects whose key begins with the prefix's key, each once; with `after`, those with a greater key (UTF-8
+        bytes). Raises NotFound without bucket.
 
         Keys of one folder come in the order of UTF-8 bytes; how folders and files mix is the store's affair.
         """

@@ -61,9 +61,12 @@ class MemoryStore:
         with self._lock:
             self._bucket(ref).pop(ref.key, None)
 
-    def list(self, prefix: Ref) -> Iterator[Listed]:
+    def list(self, prefix: Ref, *, after: str = "") -> Iterator[Listed]:
+        first = after.encode()
         with self._lock:
-            found = [o for key, o in self._bucket(prefix).items() if key.startswith(prefix.key)]
+            found = [
+                o for key, o in self._bucket(prefix).items() if key.startswith(prefix.key) and key.encode() > first
+            ]
         for o in sorted(found, key=lambda o: o.ref.key.encode()):
             yield Listed(ref=o.ref, etag=o.etag, size_bytes=len(o.data), modified_at=o.modified_at)
 

@@ -167,9 +167,9 @@ class S3Store:
     def delete(self, ref: Ref) -> None:
         _call(ref, lambda: self._client.delete_object(Bucket=ref.bucket, Key=ref.key), self._attempts)
 
-    def list(self, prefix: Ref) -> Iterator[Listed]:
+    def list(self, prefix: Ref, *, after: str = "") -> Iterator[Listed]:
         # Page by page with our own token: a paginator that met a fault ends quietly when asked again.
-        more: dict[str, Any] = {}
+        more: dict[str, Any] = {"StartAfter": after} if after else {}
         while True:
             page = _call(prefix, lambda: self._page(prefix, more), self._attempts)  # noqa: B023 - called at once
             for item in page.get("Contents", []):

@@ -42,7 +42,7 @@ def test_a_manifest_becomes_pictures_receipts_and_a_report_and_bad_files_stop_no
     result = fleet.store.get(Ref(fleet.bucket, "out/spring/кошка 猫 & co.jpg"))
     assert Image.open(io.BytesIO(result.data)).size == (32, 48), "the aspect ratio is kept"
     assert result.metadata["stylefleet-recipe"] == fleet.report("spring")["recipeDigest"]
-    reasons = {f["content"].rpartition("/")[2]: f["reason"] for f in fleet.report("spring")["failures"]}
+    reasons = {f["content"].rpartition("/")[2]: f["reason"] for f in fleet.report("spring")["failures"]["first"]}
     assert reasons == {
         "one-pixel.png": "too_small",
         "not-a-picture.jpg": "unsupported_format",

@@ -86,7 +86,7 @@ def test_a_picture_that_cannot_be_decoded_is_named_and_the_rest_is_done(fleet: F
     fleet.wait("partly", "PartiallySucceeded")
 
     report = fleet.report("partly")
-    assert [(f["content"], f["reason"]) for f in report["failures"]] == [
+    assert [(f["content"], f["reason"]) for f in report["failures"]["first"]] == [
         (f"s3://{fleet.bucket}/catalog/broken.jpg", "truncated")
     ]
     assert fleet.result_keys("partly") == ["out/partly/good.jpg"]

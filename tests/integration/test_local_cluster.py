@@ -172,7 +172,7 @@ def test_the_older_job_comes_first_and_the_other_is_told_why_it_waits(machine: M
     assert cluster.waiting_because(ant) == "all 1 worker slots of this machine are taken"
     assert cluster.waiting_because(zebra) == ""
     machine.let_go(0)
-    until(lambda: cluster.list_jobs()[0].completed == {0})
+    until(lambda: cluster.list_jobs()[0].completed == "0")
     assert [j.active for j in cluster.list_jobs()] == [1, 0]
 
 

@@ -131,6 +131,22 @@ def test_a_listing_goes_on_beyond_one_page(box: Box) -> None:
     assert [k for k in found if k.count("/") == 1] == keys
 
 
+def test_a_listing_after_a_key_has_the_greater_ones_on_every_page_of_it(box: Box) -> None:
+    keys = [f"{folder:05d}/part-{part:05d}.jsonl" for folder in range(3) for part in range(501)]
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(box.put, keys))
+
+    def after(key: str) -> list[str]:
+        listed = box.store.list(box.ref(""), after=box.folder.key + key)
+        return [o.ref.key.removeprefix(box.folder.key) for o in listed]
+
+    assert after("00000/part-00499.jsonl") == keys[500:]
+    assert after("00001/") == keys[501:]
+    assert after("00001/part-00500.jsonl") == keys[1002:]
+    assert after("00002/part-00500.jsonl") == []
+    assert after("") == keys
+
+
 def test_a_listing_says_what_a_get_says(box: Box) -> None:
     etag = box.put("a", b"12345")
     found = box.store.get(box.ref("a"))

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import structlog
 
-from stylefleet import naming, status, yaml_positions
-from stylefleet.controller import Controller
+from stylefleet import naming, run_watch, status, yaml_positions
+from stylefleet.controller import ASKED_MAX, Controller
 from stylefleet.dry_run import DryRunCluster, DryRunStore
 from stylefleet.errors import StoreUnavailable
 from stylefleet.metrics import ControllerMetrics
@@ -18,6 +18,7 @@ from stylefleet.naming import Ref
 from stylefleet.planner import Pace
 from stylefleet.status import Phase, Status
 from stylefleet.store_memory import MemoryStore
+from stylefleet.turns import URGENT_MAX
 from tests.builders import NOW, TEMPLATE, jpeg_bytes, manifest_bytes
 from tests.fake_cluster import FakeCluster, HookedStore
 
@@ -164,7 +165,9 @@ def test_failed_pictures_make_a_partial_success_whose_report_names_each_with_its
     assert (found.phase, found.done, found.failed) == (Phase.PARTIALLY_SUCCEEDED, 2, 1)
     report = world.report()
     assert report["failuresByReason"] == {"undecodable": 1}
-    assert [(f["content"], f["reason"]) for f in report["failures"]] == [("s3://shop/catalog/b.jpg", "undecodable")]
+    assert [(f["content"], f["reason"]) for f in report["failures"]["first"]] == [
+        ("s3://shop/catalog/b.jpg", "undecodable")
+    ]
 
 
 def test_a_failed_index_gives_unfinished_shards(world: World) -> None:
@@ -179,7 +182,7 @@ def test_a_failed_index_gives_unfinished_shards(world: World) -> None:
     found = world.status()
     assert (found.phase, found.done, found.failed, found.pending) == (Phase.PARTIALLY_SUCCEEDED, 2, 1, 0)
     assert "Job has failed indexes" in found.message
-    assert world.report()["unfinishedShards"] == [{"shard": 1, "pictures": 1}]
+    assert world.report()["unfinishedShards"] == {"indexes": "1", "pictures": 1}
 
 
 def test_a_job_that_was_deleted_by_hand_is_made_again_and_only_the_rest_is_computed(world: World) -> None:
@@ -681,3 +684,102 @@ def test_a_controller_that_slept_makes_no_job_for_a_run_that_another_has_ended()
 
     assert world.cluster.jobs == {}
     assert world.status().phase is Phase.CANCELLED
+
+
+# --- many runs, large runs ------------------------------------------------------------------------------------------
+
+
+def test_newcomers_beyond_one_ticks_work_are_taken_up_by_the_next_which_comes_at_once(world: World) -> None:
+    for number in range(URGENT_MAX + 1):
+        world.submit(f"run-{number:03d}")
+    assert world.controller.tick()
+    assert len(world.cluster.created) == URGENT_MAX
+    assert not world.controller.tick()
+    assert len(world.cluster.created) == URGENT_MAX + 1
+
+
+def test_finished_manifests_are_not_read_again_also_after_a_restart(world: World) -> None:
+    world.submit()
+    world.work_to_the_end()
+    world.put("broken.yaml", b"no: manifest")
+    world.tick(2)
+    world.restart()
+    gets: list[str] = []
+    world.store.before = lambda method, ref: gets.append(ref.key) if method == "get" else None  # type: ignore[attr-defined]
+    world.tick(2)
+    assert sorted(gets) == ["status/broken.json", "status/spring.json"]
+
+
+def test_the_status_of_an_older_version_learns_which_put_it_speaks_of(world: World) -> None:
+    world.submit()
+    world.work_to_the_end()
+    final = world.status()
+    ref = Ref("service", naming.status_key("spring"))
+    world.memory.put(ref, status.to_json(replace(final, submission=None)))
+    world.restart()
+    world.tick()
+    assert world.status().submission == final.submission
+    assert len(world.cluster.created) == 1
+
+
+def test_a_look_at_a_running_run_reads_so_many_receipts_and_the_next_goes_on(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_watch, "READ_A_LOOK_MAX", 1)
+    world.submit()
+    world.tick()
+    world.cluster.work(most=1)  # two shards, a receipt each
+    world.tick()
+    assert world.status().done == 1
+    world.tick()
+    assert world.status().done == 2
+
+
+def test_a_job_that_ended_has_all_its_receipts_read_at_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_watch, "READ_A_LOOK_MAX", 1)
+    world.submit()
+    world.work_to_the_end()
+    assert world.status().phase is Phase.SUCCEEDED
+
+
+def test_a_new_controller_reads_no_receipts_of_complete_shards(world: World) -> None:
+    world.submit()
+    world.tick()
+    world.cluster.work(only={0})
+    world.tick()
+    world.restart()
+    gets: list[str] = []
+    world.store.before = lambda method, ref: gets.append(ref.key) if method == "get" else None  # type: ignore[attr-defined]
+    world.tick()
+    assert world.status().done == 2
+    assert not any("/receipts/" in key for key in gets)
+    world.cluster.work()
+    world.cluster.finish()
+    world.tick()
+    assert world.report()["totals"] == {"pictures": 3, "skipped": 0, "done": 3, "failed": 0}
+
+
+def test_progress_that_cannot_be_read_costs_only_the_reading_of_the_receipts(world: World) -> None:
+    world.submit()
+    world.tick()
+    world.cluster.work(only={0})
+    world.tick()
+    (key,) = [key for key in world.keys("service") if key.endswith("/progress.json")]
+    world.memory.put(Ref("service", key), b"half")
+    world.restart()
+    world.tick()
+    assert world.status().done == 2
+
+
+def test_of_many_runs_that_wait_some_are_asked_about_in_each_tick_and_all_in_turn(world: World) -> None:
+    for number in range(ASKED_MAX * 2):
+        world.submit(f"run-{number:02d}")
+    asked: list[str] = []
+    world.cluster.before = lambda method, job: asked.append(job.name) if method == "waiting_because" else None  # type: ignore[attr-defined]
+    world.tick(4)
+    first = len(asked)
+    world.tick()
+    assert len(asked) - first <= ASKED_MAX * 2
+    world.tick(2)
+    assert len(set(asked)) == ASKED_MAX * 2
+    assert len(asked) < 5 * ASKED_MAX * 2

@@ -4,8 +4,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from stylefleet import jobs, naming
 from stylefleet.companions import Companion
@@ -248,41 +246,6 @@ def test_the_job_obeys_what_the_api_server_checks() -> None:
     assert 0 not in spec["podFailurePolicy"]["rules"][0]["onExitCodes"]["values"]
 
 
-@pytest.mark.parametrize(
-    ("text", "indexes"),
-    [
-        ("", set()),
-        ("0", {0}),
-        ("1,3-5,7", {1, 3, 4, 5, 7}),
-        ("0,1", {0, 1}),
-        ("0-1", {0, 1}),
-        ("99998-100000", {99998, 99999, 100000}),
-    ],
-)
-def test_indexes_are_read_as_kubernetes_writes_them(text: str, indexes: set[int]) -> None:
-    assert jobs.parse_indexes(text) == indexes
-
-
-@pytest.mark.parametrize(
-    ("indexes", "text"),
-    [
-        ([], ""),
-        ([0], "0"),
-        ([1, 0], "0,1"),
-        ([0, 1, 2], "0-2"),
-        ([1, 3, 4, 5, 7], "1,3-5,7"),
-        ([1, 2, 4, 5, 6, 8, 9], "1,2,4-6,8,9"),
-    ],
-)
-def test_three_or_more_in_a_row_are_written_short(indexes: list[int], text: str) -> None:
-    assert jobs.format_indexes(indexes) == text
-
-
-@given(st.frozensets(st.integers(0, 40)))
-def test_indexes_are_read_back(indexes: frozenset[int]) -> None:
-    assert jobs.parse_indexes(jobs.format_indexes(indexes)) == indexes
-
-
 def test_a_job_that_was_just_made_says_nothing_yet() -> None:
     fresh = GOLDEN | {"metadata": GOLDEN["metadata"] | {"uid": "u1"}}  # type: ignore[operator]
     for job in (fresh, fresh | {"status": None}, fresh | {"status": {}}):
@@ -295,8 +258,8 @@ def test_a_job_that_was_just_made_says_nothing_yet() -> None:
             queue="gpu-batch",
             active=0,
             ready=0,
-            completed=frozenset(),
-            failed=frozenset(),
+            completed="",
+            failed="",
             finished="",
             message="",
             suspended=False,
@@ -337,7 +300,7 @@ def test_a_job_at_work_is_read_with_its_counts_and_indexes() -> None:
         )
     )
     assert (view.active, view.ready) == (3, 2)
-    assert (view.completed, view.failed) == ({0, 2, 3, 4}, {7})
+    assert (view.completed, view.failed) == ("0,2-4", "7")
     assert (view.finished, view.suspended, view.deleting, view.held) == ("", False, False, True)
 
 

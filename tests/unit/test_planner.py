@@ -153,9 +153,9 @@ def test_a_folder_that_is_named_twice_is_listed_once(store: MemoryStore) -> None
     listed: list[Ref] = []
 
     class Counting:
-        def list(self, prefix: Ref) -> Iterator[Listed]:
+        def list(self, prefix: Ref, *, after: str = "") -> Iterator[Listed]:
             listed.append(prefix)
-            return store.list(prefix)
+            return store.list(prefix, after=after)
 
     manifest = make_manifest(styles=MASKED_STYLES, protect="s3://shop/masks/")
     found = planner.find_companions(Counting(), manifest)  # type: ignore[arg-type]

@@ -8,6 +8,7 @@ import pytest
 
 from stylefleet import status
 from stylefleet.errors import FieldError
+from stylefleet.failures import Failure, FailurePages
 from stylefleet.status import Phase, Status
 from stylefleet.tally import Tally
 from tests.builders import NOW, RUN, failed_receipt, make_plan, make_receipt
@@ -124,7 +125,8 @@ def test_before_the_first_picture_ended_the_estimate_is_the_prediction(elapsed: 
 
 
 def test_the_report_says_what_came_of_every_picture() -> None:
-    plan, tally = make_plan(shards=(3, 2), skipped=4), Tally()
+    plan, tally = make_plan(shards=(3, 2), skipped=4), Tally([3, 2])
+    failure = Failure(content="s3://shop/catalog/b.jpg", reason="too_small", message="8 px", attempt="a-1")
     tally.add(make_receipt("catalog/a.jpg", stage_seconds={"fetch": 1.0, "optimize": 3.0}))
     tally.add(failed_receipt("catalog/b.jpg", reason="too_small", message="8 px"))
     document = json.loads(
@@ -134,20 +136,18 @@ def test_the_report_says_what_came_of_every_picture() -> None:
             phase=Phase.PARTIALLY_SUCCEEDED,
             message="some failed",
             missing_by_shard={1: 2, 0: 1},
+            failures=FailurePages(pages=1, failures=4, first=(failure,)),
             finished_at=NOW + timedelta(minutes=5),
         )
     )
     assert document["totals"] == {"pictures": 9, "skipped": 4, "done": 1, "failed": 4}
     assert document["failuresByReason"] == {"too_small": 1, "shard_failed": 3}
-    assert document["failures"] == [
-        {
-            "content": "s3://shop/catalog/b.jpg",
-            "reason": "too_small",
-            "message": "8 px",
-            "attempt": "sf-spring-0-abc",
-        }
-    ]
-    assert document["unfinishedShards"] == [{"shard": 0, "pictures": 1}, {"shard": 1, "pictures": 2}]
+    assert document["failures"] == {
+        "first": [{"content": "s3://shop/catalog/b.jpg", "reason": "too_small", "message": "8 px", "attempt": "a-1"}],
+        "pages": 1,
+        "prefix": f"runs/spring/{RUN}/failures/",
+    }
+    assert document["unfinishedShards"] == {"indexes": "0,1", "pictures": 3}
     assert document["stageSeconds"] == {
         "fetch": 1.25,
         "decode": 0.0,
@@ -168,10 +168,11 @@ def test_a_report_of_nothing_computed_divides_by_nothing() -> None:
     document = json.loads(
         status.report_json(
             make_plan(shards=(), skipped=2),
-            Tally(),
+            Tally([]),
             phase=Phase.SUCCEEDED,
             message="",
             missing_by_shard={},
+            failures=FailurePages(pages=0, failures=0, first=()),
             finished_at=NOW,
         )
     )
