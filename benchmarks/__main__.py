@@ -47,11 +47,12 @@ BENCHMARKS: dict[str, Callable[[Effort], list[Report]]] = {
     "catalog": _module("catalog"),
     "memory": _module("memory"),
     "planning": _planning,
+    "controller": _module("controller"),
 }
 """In the order of the page."""
 
-BY_NAME_ONLY = ("plain3000", "memory")
-"""Too long for every time: a quarter of an hour, and several minutes at the largest sizes."""
+BY_NAME_ONLY = ("plain3000", "memory", "controller")
+"""Not for every time: a quarter of an hour; minutes at the largest sizes; an API server, which is started as root."""
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -21,6 +21,8 @@ class Effort:
     """Pictures of the catalog."""
     memory_sizes_px: tuple[int, ...]
     """Sizes at which the peak of memory is taken."""
+    controller_runs: int
+    """Live runs that a controller has before it."""
 
 
 FULL = Effort(
@@ -30,6 +32,7 @@ FULL = Effort(
     repeats=5,
     catalog_pictures=32,
     memory_sizes_px=(512, 1024, 2048, 4096),
+    controller_runs=1000,
 )
 QUICK = Effort(
     size_px=128,
@@ -38,5 +41,6 @@ QUICK = Effort(
     repeats=2,
     catalog_pictures=4,
     memory_sizes_px=(128, 256),
+    controller_runs=20,
 )
 """To see that everything runs; its numbers mean nothing."""

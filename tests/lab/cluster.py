@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,11 +112,11 @@ def prepare(paths: LabPaths) -> None:
         path.write_text(text, encoding="utf-8")
 
 
-def start_missing(paths: LabPaths) -> None:
+def start_missing(paths: LabPaths, components: Sequence[Component] = COMPONENTS) -> None:
     """Start every component that does not run, and wait until the API server answers before those that need it."""
-    for component in COMPONENTS:
+    for component in components:
         if component.name in AFTER_API_SERVER:
-            wait_for(paths, "the API server to be ready", lambda: kubectl(paths, "get", "--raw", "/readyz") == "ok")
+            wait_for_api_server(paths)
         if component_pid(paths, component) is not None:
             continue
         executable = str(program(paths, component.program)) if component.built else component.program
@@ -127,6 +127,11 @@ def start_missing(paths: LabPaths) -> None:
             log=paths.logs / f"{component.name}.log",
             records=paths.records,
         )
+
+
+def wait_for_api_server(paths: LabPaths) -> None:
+    """Wait until it answers."""
+    wait_for(paths, "the API server to be ready", lambda: kubectl(paths, "get", "--raw", "/readyz") == "ok")
 
 
 def wait_until_ready(paths: LabPaths) -> None:

@@ -127,3 +127,4 @@ COMPONENTS = (
 )
 AFTER_API_SERVER = frozenset({"kube-controller-manager", "kube-scheduler", "kubelet"})
 """They read the API server's certificate at their start, so they wait for it."""
+API_SERVER_ALONE = tuple(each for each in COMPONENTS if each.name in ("etcd", "kube-apiserver"))

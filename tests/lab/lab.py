@@ -8,6 +8,7 @@ from pathlib import Path
 
 from . import bases, build, cluster, images, packages, schemas, teardown
 from .cluster import LabStatus
+from .components import API_SERVER_ALONE
 from .errors import LabError
 from .namespaces import foreign_processes, network_prefix
 from .settings import BASE_IMAGE, HOST_IP_FOR_PODS, NAMESPACE, LabPaths
@@ -99,6 +100,16 @@ class Lab:
                 cluster.set_gpus(self.paths, self.gpus)
                 status = cluster.read_status(self.paths)
             return status
+
+    def up_without_node(self) -> None:
+        """Start an API server that nobody works for: objects stay as they are put. For measurements of many objects."""
+        require_root("the lab")
+        self.build()
+        with self._alone("run"):
+            teardown.tear_down(self.paths)
+            cluster.prepare(self.paths)
+            cluster.start_missing(self.paths, API_SERVER_ALONE)
+            cluster.wait_for_api_server(self.paths)
 
     def down(self) -> list[str]:
         """End and remove the lab; give `pid name` of processes of others that still run in its network."""
