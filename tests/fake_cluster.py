@@ -59,7 +59,9 @@ class FakeCluster:
 
     def list_jobs(self) -> list[JobView]:
         self.before("list_jobs", None)
-        return [view(job) for job in self.jobs.values()]
+        jobs = [view(job) for job in self.jobs.values()]
+        self.after("list_jobs", None)
+        return jobs
 
     def release_job(self, job: JobView) -> None:
         self.before("release_job", job)
@@ -176,7 +178,9 @@ class HookedStore:
 
     def get(self, ref: Ref, *, if_match: str | None = None) -> Object:
         self.before("get", ref)
-        return self.real.get(ref, if_match=if_match)
+        found = self.real.get(ref, if_match=if_match)
+        self.after("get", ref)
+        return found
 
     def put(
         self,
@@ -199,7 +203,9 @@ class HookedStore:
     def delete(self, ref: Ref) -> None:
         self.before("delete", ref)
         self.real.delete(ref)
+        self.after("delete", ref)
 
     def list(self, prefix: Ref, *, after: str = "") -> Iterator[Listed]:
         self.before("list", prefix)
-        return self.real.list(prefix, after=after)
+        yield from self.real.list(prefix, after=after)
+        self.after("list", prefix)

@@ -101,7 +101,7 @@ class Controller:
             if known is not None and known.phase.final and known.submission == Submission.of(listed):
                 # Nothing to do until its manifest changes: most of a large inbox.
                 if own:
-                    self._guarded(name, lambda: self._clean_up(name, known.run, own))  # noqa: B023 - called at once
+                    self._guarded(name, lambda: self._clean_up(known, own))  # noqa: B023 - called at once
                 continue
             urgent = inbox.is_cancelled(name) or self._wants_action(name, listed, own)
             candidates.append(Candidate(name=name, urgent=urgent, looked_at=self._looked_at.get(name, 0)))
@@ -189,10 +189,17 @@ class Controller:
         status = known if known is not None and ours else Status(name=name, run=run_id, phase=Phase.PENDING)
         self._book.put(replace(status, reason=type(error).__name__, message=f"held up: {why}"), self._clock())
 
-    def _clean_up(self, name: str, run_id: str, own_jobs: _JobsByRun) -> None:
-        """After the end of a run: other runs' Jobs are stopped, its own is let go."""
-        self._stop_others(name, run_id, own_jobs)
-        self._tidy(run_id, own_jobs)
+    def _clean_up(self, ended: Status, own_jobs: _JobsByRun) -> None:
+        """After the end of a run: other runs' Jobs are stopped, its own is let go.
+
+        That of a run that ended before its pictures were done is stopped as well: a controller that fell asleep between
+        its last look and its request may have made it when all was over.
+        """
+        self._stop_others(ended.name, ended.run, own_jobs)
+        job = own_jobs.get(ended.run)
+        if job is not None and not job.finished and ended.phase is not Phase.SUCCEEDED:
+            self._cluster.delete_job(job)
+        self._tidy(ended.run, own_jobs)
 
     def _stop_others(self, name: str, run_id: str, own_jobs: _JobsByRun) -> bool:
         """Delete unfinished Jobs of other runs of this name, let finished ones go; whether any may still be at work."""

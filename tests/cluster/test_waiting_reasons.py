@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Callable, Iterator
 
@@ -32,7 +33,9 @@ def waiting(fleet: Fleet) -> Iterator[Waiting]:
             because: str = fleet.status(name).get("waitingBecause", "")
             return because if words in because else ""
 
+        submitted = time.monotonic()
         found: str = eventually(told, f"{words!r} in the status")
+        print(f"{time.monotonic() - submitted:.0f} s until the status said: {found}")
         return found
 
     yield reason

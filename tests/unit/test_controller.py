@@ -2,27 +2,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
-from typing import Any
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 import structlog
 
 from stylefleet import naming, run_watch, status, yaml_positions
-from stylefleet.controller import ASKED_MAX, Controller
+from stylefleet.controller import ASKED_MAX
 from stylefleet.dry_run import DryRunCluster, DryRunStore
 from stylefleet.errors import StoreUnavailable
-from stylefleet.metrics import ControllerMetrics
 from stylefleet.naming import Ref
-from stylefleet.planner import Pace
-from stylefleet.status import Phase, Status
-from stylefleet.store_memory import MemoryStore
+from stylefleet.status import Phase
 from stylefleet.turns import URGENT_MAX
-from tests.builders import NOW, TEMPLATE, jpeg_bytes, manifest_bytes
-from tests.fake_cluster import FakeCluster, HookedStore
-
-PICTURES = ("a", "b", "c")
+from tests.builders import manifest_bytes
+from tests.world import PICTURES, World
 
 
 @pytest.fixture(autouse=True)
@@ -30,87 +24,6 @@ def _quiet() -> None:
     structlog.configure(
         processors=[structlog.processors.KeyValueRenderer()], logger_factory=structlog.ReturnLoggerFactory()
     )
-
-
-@dataclass
-class World:
-    """A bucket, a cluster, a clock, and the controllers that a test starts."""
-
-    now: datetime = NOW
-    memory: MemoryStore = field(init=False)
-    store: HookedStore = field(init=False)
-    cluster: FakeCluster = field(init=False)
-    metrics: ControllerMetrics = field(init=False)
-    controller: Controller = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.memory = MemoryStore("service", "shop", clock=lambda: self.now)
-        self.store = HookedStore(self.memory)
-        self.cluster = FakeCluster(self.memory, "service")
-        self.memory.put(Ref("shop", "styles/waves.jpg"), jpeg_bytes(7))
-        for name in PICTURES:
-            self.picture(name)
-        self.restart()
-
-    def restart(self) -> None:
-        self.controller = self.new_controller()
-
-    def new_controller(self, **edges: Any) -> Controller:
-        self.metrics = ControllerMetrics()
-        facts: dict[str, Any] = {
-            "store": self.store,
-            "cluster": self.cluster,
-            "bucket": "service",
-            "allowed": (Ref("shop", ""),),
-            "template": TEMPLATE,
-            "pace": Pace(shard_seconds=900.0, worker_flops=1e12),
-            "metrics": self.metrics,
-            "clock": lambda: self.now,
-        }
-        return Controller(**(facts | edges))
-
-    def picture(self, name: str, shade: int = 1) -> None:
-        self.memory.put(Ref("shop", f"catalog/{name}.jpg"), f"picture {name} {shade}".encode())
-
-    def submit(self, name: str = "spring", **spec: object) -> None:
-        self.put(f"{name}.yaml", manifest_bytes(name, **spec))
-
-    def put(self, file_name: str, data: bytes = b"") -> None:
-        self.memory.put(Ref("service", naming.INBOX_PREFIX + file_name), data)
-
-    def remove(self, file_name: str) -> None:
-        self.memory.delete(Ref("service", naming.INBOX_PREFIX + file_name))
-
-    def tick(self, times: int = 1) -> None:
-        for _ in range(times):
-            self.now += timedelta(seconds=10)
-            self.controller.tick()
-
-    def status(self, name: str = "spring") -> Status:
-        return status.from_json(self.memory.get(Ref("service", naming.status_key(name))).data)
-
-    def has_status(self, name: str) -> bool:
-        return naming.status_key(name) in self.keys("service")
-
-    def report(self, name: str = "spring") -> dict[str, Any]:
-        uri = self.status(name).report
-        document: dict[str, Any] = json.loads(self.memory.get(naming.parse_uri(uri)).data)
-        return document
-
-    def keys(self, bucket: str) -> dict[str, str]:
-        """ETag by key."""
-        return {o.ref.key: o.etag for o in self.memory.list(Ref(bucket, ""))}
-
-    def work_to_the_end(self, name: str = "spring", **how: Any) -> None:
-        self.tick()
-        self.cluster.work(name=name, **how)
-        self.cluster.finish(name=name)
-        self.tick(2)
-
-    def failures(self, scope: str = "manifest") -> float:
-        value = self.metrics.registry.get_sample_value("stylefleet_reconcile_failures_total", {"scope": scope})
-        assert value is not None
-        return value
 
 
 @pytest.fixture
@@ -496,53 +409,6 @@ def test_a_restart_at_every_step_creates_nothing_twice(world: World) -> None:
     assert sum(key.endswith("/plan.json") for key in world.store.puts) == 1
     assert sorted(world.cluster.computed) == [f"catalog/{n}.jpg" for n in PICTURES]
     assert sum(key == "status/spring.json" for key in world.store.puts) == 4  # planned, running, 2 done, ended
-
-
-class Killed(BaseException):
-    """kill -9 at this very call."""
-
-
-def killing(number: int) -> Callable[[str, object], None]:
-    """Kills at the `number`-th changing call."""
-    calls = iter(range(10**6))
-
-    def hook(method: str, _subject: object) -> None:
-        if method in ("put", "delete", "create_job", "delete_job", "release_job") and next(calls) == number:
-            raise Killed
-
-    return hook
-
-
-@pytest.mark.parametrize("when", ["before", "after"])
-def test_a_controller_killed_at_any_call_loses_nothing_and_does_nothing_twice(when: str) -> None:
-    reached = 0
-    for number in range(100):
-        world = World()
-        world.submit()
-        hook = killing(number)
-        setattr(world.store, when, hook)
-        setattr(world.cluster, when, hook)
-        killed = False
-        for step in range(8):
-            try:
-                world.tick()
-            except Killed:
-                killed = True
-                world.restart()
-            if step == 3:
-                world.cluster.work(bad={"catalog/b.jpg": "undecodable"})
-                world.cluster.finish()
-        found = world.status()
-        assert (found.phase, found.done, found.failed) == (Phase.PARTIALLY_SUCCEEDED, 2, 1), number
-        assert world.report()["totals"]["failed"] == 1
-        assert len(world.cluster.created) == 1
-        assert len(world.cluster.computed) == 3
-        (job,) = world.cluster.jobs.values()
-        assert job["metadata"]["finalizers"] == []
-        if not killed:
-            break
-        reached = number
-    assert reached >= 5  # two shards, plan, statuses, Job, report
 
 
 def test_of_two_controllers_at_once_one_is_fenced_and_the_work_is_done_once(world: World) -> None:
