@@ -30,6 +30,9 @@ class _Page:
     status: Status | None
     etag: str | None
     """None where there is no object yet."""
+    outdated: bool = False
+    """Whether somebody wrote over it. It is not forgotten before it is read again: nobody would know of a run whose
+    manifest is gone as well."""
 
 
 class StatusBook:
@@ -54,9 +57,7 @@ class StatusBook:
 
     def get(self, name: str) -> Status | None:
         """The newest status of `name`; None where there is none, or none that can be read."""
-        if name not in self._pages:
-            self._pages[name] = self._read(name)
-        return self._pages[name].status
+        return self._page(name).status
 
     def live_names(self) -> set[str]:
         """Names whose run is not final."""
@@ -66,12 +67,12 @@ class StatusBook:
         """Raises PreconditionFailed where another controller has written since our last look."""
         page = self._pages.get(name)
         if page is not None and self._read(name).etag != page.etag:
-            del self._pages[name]
+            self._pages[name] = replace(page, outdated=True)
             raise PreconditionFailed(f"{name}: another controller wrote the status")
 
     def put(self, new: Status, now: datetime) -> None:
         """Write `new` where it says something new; raises PreconditionFailed where another controller wrote."""
-        old = self._pages.get(new.name) or self._read(new.name)
+        old = self._page(new.name)
         if new.same_as(old.status):
             return
         try:
@@ -83,9 +84,15 @@ class StatusBook:
                 content_type="application/json",
             )
         except PreconditionFailed:
-            self._pages.pop(new.name, None)
+            self._pages[new.name] = replace(old, outdated=True)
             raise
         self._pages[new.name] = _Page(status=new, etag=etag)
+
+    def _page(self, name: str) -> _Page:
+        page = self._pages.get(name)
+        if page is None or page.outdated:
+            page = self._pages[name] = self._read(name)
+        return page
 
     def _read(self, name: str) -> _Page:
         try:

@@ -82,6 +82,17 @@ def _break_style(world: World) -> None:
     world.memory.put(Ref("shop", "styles/waves.jpg"), b"no picture")
 
 
+PODS: frozenset[Step] = frozenset({_work, _work_badly, _work_first, _give_up_second})
+"""What pods do; before that there must be a Job."""
+
+
+def job_is_there(world: World) -> bool:
+    """Whether the newest manifest has its Job."""
+    found = world.memory.get(Ref("service", "jobs/spring.yaml"))
+    run = naming.run_id("spring", found.data, found.modified_at)
+    return any(job["metadata"]["labels"][naming.LABEL_RUN] == run for job in world.cluster.jobs.values())
+
+
 SCENARIOS = (
     Scenario(
         name="all pictures are done",

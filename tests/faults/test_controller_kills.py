@@ -11,72 +11,13 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-import structlog
 
 from stylefleet.controller import Controller
-from tests.fake_cluster import nothing
-from tests.faults.scenarios import CHANGING, SCENARIOS, Scenario, check
+from tests.faults.interrupted import Interrupted, Killed
+from tests.faults.scenarios import SCENARIOS, Scenario, check
 from tests.world import World
 
 WHEN = ("before", "after")
-
-
-class Killed(BaseException):
-    """kill -9 at this very call."""
-
-
-@pytest.fixture(autouse=True)
-def _quiet() -> None:
-    structlog.configure(
-        processors=[structlog.processors.KeyValueRenderer()], logger_factory=structlog.ReturnLoggerFactory()
-    )
-
-
-class Interrupted:
-    """A world whose controller is interrupted once at its call number `number`."""
-
-    def __init__(self, *, when: str, number: int, changing_only: bool, interrupt: Callable[[World], None]) -> None:
-        self.world = World()
-        self._number, self._changing_only, self._interrupt = number, changing_only, interrupt
-        self.calls = 0
-        """Calls so far that count."""
-        self.happened = False
-        for edge in (self.world.store, self.world.cluster):
-            setattr(edge, when, self._hook)
-
-    def _hook(self, method: str, _subject: object) -> None:
-        if self.happened or (self._changing_only and method not in CHANGING):
-            return
-        self.calls += 1
-        if self.calls == self._number:
-            self.happened = True
-            self._interrupt(self.world)
-
-    def play(self, scenario: Scenario) -> None:
-        """The whole story; a controller that is killed is followed by a fresh one."""
-        for step in scenario.steps:
-            for happens in step:
-                self._without_hooks(happens)
-            self.tick()
-        for _ in range(scenario.calm_ticks):
-            self.tick()
-
-    def _without_hooks(self, happens: Callable[[World], None]) -> None:
-        # What users and pods do are not the controller's calls.
-        edges = (self.world.store, self.world.cluster)
-        hooks = [(edge.before, edge.after) for edge in edges]
-        for edge in edges:
-            edge.before = edge.after = nothing
-        happens(self.world)
-        for edge, (before, after) in zip(edges, hooks, strict=True):
-            edge.before, edge.after = before, after
-
-    def tick(self) -> None:
-        for _ in range(2):  # killed, it comes again
-            try:
-                self.world.tick()
-            except Killed:
-                self.world.restart()
 
 
 def die(_world: World) -> None:
@@ -88,7 +29,7 @@ def die(_world: World) -> None:
 def test_killed_at_any_call_a_controller_loses_nothing_and_does_nothing_twice(scenario: Scenario, when: str) -> None:
     points = 0
     while True:
-        life = Interrupted(when=when, number=points + 1, changing_only=False, interrupt=die)
+        life = Interrupted(when=when, number=points + 1, interrupt=die)
         life.play(scenario)
         check(life.world, scenario)
         if not life.happened:
@@ -152,7 +93,7 @@ def test_with_another_controller_at_work_within_any_call_nothing_is_lost_or_done
     """Without any election: what a leader sent before it fell asleep meets the fences only."""
     points = 0
     while True:
-        life = Interrupted(when=when, number=points + 1, changing_only=False, interrupt=_meanwhile(2))
+        life = Interrupted(when=when, number=points + 1, interrupt=_meanwhile(2))
         life.play(scenario)
         check(life.world, scenario)
         if not life.happened:

@@ -100,3 +100,15 @@ def test_the_names_of_live_runs_are_known_after_a_restart(store: MemoryStore) ->
     assert book.live_names() == {"spring", "summer"}
     book.put(replace(RUNNING, phase=Phase.CANCELLED), NOW)
     assert book.live_names() == {"summer"}
+
+
+def test_a_live_run_whose_status_somebody_wrote_over_is_not_forgotten(store: MemoryStore) -> None:
+    book = StatusBook(store, "service")
+    book.put(RUNNING, NOW)
+    StatusBook(store, "service").put(replace(RUNNING, message="by the other one"), NOW)
+    with pytest.raises(PreconditionFailed):
+        book.put(replace(RUNNING, done=2), NOW)
+    assert book.live_names() == {RUNNING.name}
+    found = book.get(RUNNING.name)
+    assert found is not None
+    assert found.message == "by the other one"
