@@ -140,7 +140,8 @@ class RunWatch:
         """The status of a run that goes on; where nobody has been at work for a while, with why. The cluster is asked
         for that where it `may_ask`; else what it said before stands."""
         plan, job = self.plan, observed.job
-        self._waiting_since = None if job is not None and job.ready > 0 else self._waiting_since or now
+        # Not later than now: the clock may be set back, and an hour more of silence is no reason to say nothing.
+        self._waiting_since = None if job is not None and job.ready > 0 else min(self._waiting_since or now, now)
         if job is None or self._waiting_since is None or now - self._waiting_since < WAITING_AFTER:
             self._waiting_because = ""
         elif job.suspended:

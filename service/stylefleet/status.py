@@ -146,10 +146,10 @@ def _submission(d: dict[str, str] | None) -> Submission | None:
 
 
 def eta_seconds(*, ended: int, pending: int, seconds_per_task: float, started_at: datetime, now: datetime) -> float:
-    """Seconds until the end: from the pace so far, and before the first picture ended from the prediction
-    `seconds_per_task` (of the whole fleet: a worker's divided by the workers)."""
-    elapsed = (now - started_at).total_seconds()
-    if ended == 0:
+    """Seconds until the end: from the pace so far, and before the first picture ended, or where the clock was set back
+    behind the start, from the prediction `seconds_per_task` (of the whole fleet: a worker's divided by the workers)."""
+    elapsed = max(0.0, (now - started_at).total_seconds())
+    if ended == 0 or elapsed == 0:
         return max(0.0, seconds_per_task * pending - elapsed)
     return max(0.0, elapsed / ended * pending)
 

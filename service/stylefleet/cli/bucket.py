@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 from rich.console import Console
@@ -212,7 +212,7 @@ def wait(store: Store, bucket: str, name: str) -> ExitCode:
         with Progress(*columns, console=console) as progress:
             bar = progress.add_task(_shown(name), total=None, note="waiting for the controller")
             for last in follow(store, bucket, name, run=run):
-                note = last.waiting_because or ready_in(last, datetime.now(UTC)) or last.phase.value
+                note = last.waiting_because or ready_in(last, store.now()) or last.phase.value
                 total = last.pictures or None
                 progress.update(bar, total=total, completed=last.pictures - last.pending, note=_shown(note))
     except KeyboardInterrupt:
