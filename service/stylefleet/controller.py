@@ -7,6 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
+from functools import partial
 
 import structlog
 
@@ -20,7 +21,7 @@ from stylefleet.metrics import ControllerMetrics
 from stylefleet.naming import Ref
 from stylefleet.plan import Plan
 from stylefleet.planner import Pace
-from stylefleet.reconcile import Action, CreateJob, DeleteJob, Finish, ReleaseJob, reconcile
+from stylefleet.reconcile import Action, CreateJob, DeleteJob, Finish, ReleaseJob, early_end, reconcile
 from stylefleet.run_watch import RunWatch
 from stylefleet.status import Phase, Status
 from stylefleet.status_book import StatusBook
@@ -240,7 +241,13 @@ class Controller:
     def _step(self, run: RunWatch, job: JobView | None, cancelled: bool) -> None:
         # What is decided for good needs every receipt; what is only shown can wait for the rest.
         run.read_receipts(self._metrics, self._clock(), all_of_them=job is None or bool(job.finished))
-        observed = run.observed(job, self._cluster, cancelled=cancelled)
+        known = self._book.get(run.plan.name)
+        ending = known.ending if known is not None and known.run == run.plan.run else None
+        observe = partial(run.observed, job, self._cluster, self._clock(), cancelled=cancelled, ending=ending)
+        observed = observe()
+        if ending is None and early_end(run.plan, observed) is not None:
+            run.read_receipts(self._metrics, self._clock(), all_of_them=True)
+            observed = observe()
         actions = reconcile(run.plan, observed)
         for action in actions:
             self._act(action, run)

@@ -40,6 +40,8 @@ class ExitCode(IntEnum):
     NOT_FOUND = 4
     RETRYABLE = 5
     CANCELLED = 6
+    ENDED_EARLY = 7
+    """The run was ended by its deadline or by its failure budget."""
     INTERRUPTED = 130
     """Ctrl-C while waiting: the run goes on."""
     SHARD_INVALID = 42

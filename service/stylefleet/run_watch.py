@@ -13,13 +13,14 @@ from stylefleet.cluster import Cluster
 from stylefleet.cost import predicted_seconds
 from stylefleet.errors import NotFound, RecordUnreadable
 from stylefleet.inbox import Submission
+from stylefleet.indexes import parse_indexes
 from stylefleet.jobs import JobView
 from stylefleet.metrics import ControllerMetrics
 from stylefleet.naming import Ref
 from stylefleet.plan import Plan
 from stylefleet.planner import READERS, Pace, load_plan
-from stylefleet.reconcile import Finish, Observed
-from stylefleet.status import Phase, Status
+from stylefleet.reconcile import Finish, Observed, early_end
+from stylefleet.status import Ending, Phase, Status
 from stylefleet.store import Store
 from stylefleet.tally import Tally
 
@@ -121,18 +122,34 @@ class RunWatch:
 
     # --- what is said of it ---------------------------------------------------------------------------------------
 
-    def observed(self, job: JobView | None, cluster: Cluster, *, cancelled: bool) -> Observed:
+    def observed(
+        self, job: JobView | None, cluster: Cluster, now: datetime, *, cancelled: bool, ending: Ending | None
+    ) -> Observed:
         """What is known of the run, after its receipts were read."""
         ended = job is not None and bool(job.finished)
-        return Observed(
+        observed = Observed(
             job=job,
             done=self.tally.done,
             failed=self.tally.failed,
             missing_by_shard=dict(self.tally.missing()) if ended else {},
+            lost=self._lost(job),
             cancelled=cancelled,
-            failed_because=cluster.failed_because(job) if job is not None and job.finished == "Failed" else "",
+            age_seconds=(now - self.submission.put_at).total_seconds() if self.submission else 0.0,
+            ending=ending,
             failures=self.tally.failures_in_words,
         )
+        # Asked only where it is about to be said: pods go with their Job.
+        about_to_end = ending is None and observed.lost > 0 and early_end(self.plan, observed) is not None
+        if job is not None and (job.finished == "Failed" or about_to_end):
+            return replace(observed, failed_because=cluster.failed_because(job))
+        return observed
+
+    def _lost(self, job: JobView | None) -> int:
+        """Tasks without receipt of shards that were given up, where their number matters."""
+        if job is None or not job.failed or self.plan.terms.failures_max is None:
+            return 0
+        given_up = parse_indexes(job.failed)
+        return sum(tasks for shard, tasks in self.tally.missing() if shard in given_up)
 
     def running_status(
         self, observed: Observed, cluster: Cluster, pace: Pace, now: datetime, *, may_ask: bool
@@ -149,9 +166,12 @@ class RunWatch:
         elif may_ask:
             self._waiting_because = cluster.waiting_because(job)
         seconds_per_task = predicted_seconds(plan.recipe, flops=pace.worker_flops)
+        ending = observed.ending or early_end(plan, observed)
         return replace(
             self._plain_status(Phase.RUNNING),
-            message="being cancelled" if observed.cancelled else "",
+            reason=ending.reason if ending else "",
+            message="being cancelled" if observed.cancelled else f"being ended: {ending.because}" if ending else "",
+            ending=ending,
             waiting_because=self._waiting_because,
             eta_seconds=status.eta_seconds(
                 ended=self.tally.ended,
@@ -178,6 +198,7 @@ class RunWatch:
             plan,
             self.tally,
             phase=finish.phase,
+            reason=finish.reason,
             message=finish.message,
             missing_by_shard=finish.missing_by_shard,
             failures=pages,
@@ -191,6 +212,7 @@ class RunWatch:
         """The status of a run that ends so."""
         return replace(
             self._plain_status(finish.phase),
+            reason=finish.reason,
             message=finish.message,
             failed=self.tally.failed + sum(finish.missing_by_shard.values()),
             finished_at=now,

@@ -9,7 +9,7 @@ import pytest
 from stylefleet import status
 from stylefleet.errors import FieldError
 from stylefleet.failures import Failure, FailurePages
-from stylefleet.status import Phase, Status
+from stylefleet.status import Ending, Phase, Status
 from stylefleet.tally import Tally
 from tests.builders import NOW, RUN, failed_receipt, make_plan, make_receipt
 
@@ -23,6 +23,7 @@ FULL = Status(
         FieldError(path="spec", message="bad", found="x", allowed="y", line=3, column=4),
         FieldError(path="", message="m"),
     ),
+    ending=Ending(reason="TooManyFailures", because="2 of 10 failed"),
     pictures=10,
     skipped=1,
     done=5,
@@ -80,6 +81,7 @@ def test_the_time_of_writing_and_the_estimate_are_no_news(changes: dict[str, obj
         {"reason": ""},
         {"message": ""},
         {"errors": ()},
+        {"ending": None},
         {"done": 6},
         {"failed": 3},
         {"waiting_because": ""},
@@ -100,6 +102,19 @@ def test_the_first_status_is_news() -> None:
 def test_what_was_written_is_no_news_after_it_is_read_back() -> None:
     exact = replace(FULL, started_at=NOW.replace(microsecond=123_456), eta_seconds=12.3)
     assert exact.same_as(status.from_json(status.to_json(exact)))
+
+
+def test_a_status_of_an_earlier_version_has_no_ending() -> None:
+    document = json.loads(status.to_json(FULL))
+    del document["ending"]
+    assert status.from_json(json.dumps(document).encode()) == replace(FULL, ending=None)
+
+
+@pytest.mark.parametrize("ending", ["soon", {}, {"reason": "Boredom", "because": ""}])
+def test_what_is_no_ending_is_a_plain_error(ending: object) -> None:
+    document = json.loads(status.to_json(FULL)) | {"ending": ending}
+    with pytest.raises((KeyError, TypeError, ValueError)):
+        status.from_json(json.dumps(document).encode())
 
 
 @pytest.mark.parametrize("data", [b"", b"{}", b"[]", b"null", b"7", b'{"name": "x", "phase": "Dancing"}', b"\xff"])
@@ -141,6 +156,7 @@ def test_the_report_says_what_came_of_every_picture() -> None:
             plan,
             tally,
             phase=Phase.PARTIALLY_SUCCEEDED,
+            reason="DeadlineExceeded",
             message="some failed",
             missing_by_shard={1: 2, 0: 1},
             failures=FailurePages(pages=1, failures=4, first=(failure,)),
@@ -165,7 +181,7 @@ def test_the_report_says_what_came_of_every_picture() -> None:
     }
     assert document["optimizeShare"] == round(3 / 4.25, 4)
     assert [e["backbone"] for e in document["engines"]] == ["vgg16-hed"]
-    assert document["phase"] == "PartiallySucceeded"
+    assert (document["phase"], document["reason"]) == ("PartiallySucceeded", "DeadlineExceeded")
     assert document["plannedAt"] == "2026-03-01T12:00:00+00:00"
     assert document["finishedAt"] == "2026-03-01T12:05:00+00:00"
     assert document["receipts"] == f"runs/spring/{RUN}/receipts/"
@@ -177,6 +193,7 @@ def test_a_report_of_nothing_computed_divides_by_nothing() -> None:
             make_plan(shards=(), skipped=2),
             Tally([]),
             phase=Phase.SUCCEEDED,
+            reason="",
             message="",
             missing_by_shard={},
             failures=FailurePages(pages=0, failures=0, first=()),

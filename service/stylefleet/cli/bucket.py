@@ -220,7 +220,7 @@ def wait(store: Store, bucket: str, name: str) -> ExitCode:
         return ExitCode.INTERRUPTED
     assert last is not None
     Console().print(status_table(last))
-    return EXIT_CODE_BY_PHASE[last.phase]
+    return ExitCode.ENDED_EARLY if last.reason in statuses.END_REASONS else EXIT_CODE_BY_PHASE[last.phase]
 
 
 def cancel(store: Store, bucket: str, name: str) -> None:

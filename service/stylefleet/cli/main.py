@@ -177,7 +177,8 @@ def wait(
     bucket: BucketOption,
     endpoint: EndpointOption = None,
 ) -> None:
-    """Show a run's progress until it has ended; the exit code says how (0 all, 3 partly, 2 rejected, 6 cancelled).
+    """Show a run's progress until it has ended; the exit code says how (0 all, 3 partly, 2 rejected, 6 cancelled, 7
+    ended by its deadline or by too many failures).
 
     Example: stylefleet wait spring-catalog && echo done
     """
