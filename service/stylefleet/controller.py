@@ -15,7 +15,7 @@ from stylefleet import manifest as manifests
 from stylefleet import naming, planner, yaml_positions
 from stylefleet.cluster import Cluster
 from stylefleet.errors import FieldError, ManifestInvalid, PreconditionFailed, StylefleetError
-from stylefleet.inbox import Inbox, Submission, inbox_of
+from stylefleet.inbox import Inbox, Markers, Submission, inbox_of
 from stylefleet.jobs import JobView, WorkerTemplate, job_for
 from stylefleet.metrics import ControllerMetrics
 from stylefleet.naming import Ref
@@ -103,18 +103,22 @@ class Controller:
                 if own:
                     self._guarded(name, lambda: self._clean_up(known, own))  # noqa: B023 - called at once
                 continue
-            urgent = inbox.is_cancelled(name) or self._wants_action(name, listed, own)
+            urgent = self._wants_action(name, listed, own, inbox.markers(name))
             candidates.append(Candidate(name=name, urgent=urgent, looked_at=self._looked_at.get(name, 0)))
         chosen = turns(candidates)
         for name in chosen.names:
             self._looked_at[name] = self._ticks
-            listed, own, cancelled = inbox.manifests[name], jobs.get(name, {}), inbox.is_cancelled(name)
-            self._guarded(name, lambda: self._advance(name, listed, own, cancelled))  # noqa: B023 - called at once
+            listed, own, asked = inbox.manifests[name], jobs.get(name, {}), inbox.markers(name)
+            self._guarded(name, lambda: self._advance(name, listed, own, asked))  # noqa: B023 - called at once
         return chosen.newcomers_left
 
-    def _wants_action(self, name: str, listed: Listed, own_jobs: _JobsByRun) -> bool:
+    def _wants_action(self, name: str, listed: Listed, own_jobs: _JobsByRun, asked: Markers) -> bool:
         run = self._runs.get(name)
-        if run is None or run.submission != Submission.of(listed) or len(own_jobs) != 1:
+        if run is None or run.submission != Submission.of(listed) or asked.cancelled:
+            return True
+        if asked.paused:
+            return bool(own_jobs) or not run.paused
+        if len(own_jobs) != 1:
             return True
         job = own_jobs.get(run.plan.run)
         return job is None or bool(job.finished) or job.deleting
@@ -130,7 +134,7 @@ class Controller:
 
     # --- one manifest ---------------------------------------------------------------------------------------------
 
-    def _advance(self, name: str, listed: Listed, own_jobs: _JobsByRun, cancelled: bool) -> None:
+    def _advance(self, name: str, listed: Listed, own_jobs: _JobsByRun, asked: Markers) -> None:
         if listed.size_bytes > yaml_positions.BYTES_MAX:
             # Not read at all: it may not fit into memory.
             self._stop_others(name, listed.etag, own_jobs)
@@ -143,7 +147,7 @@ class Controller:
             and watched.submission == Submission.of(listed)
             and not (known is not None and known.run == watched.plan.run and known.phase.final)
         ):
-            self._go_on(watched, own_jobs, cancelled)
+            self._go_on(watched, own_jobs, asked)
             return
         found = self._store.get(listed.ref)
         run_id, submission = naming.run_id(name, found.data, found.modified_at), Submission.of(found)
@@ -169,12 +173,12 @@ class Controller:
         except Exception as error:
             self._hold_up(name, run_id, error)
             raise
-        self._go_on(run, own_jobs, cancelled)
+        self._go_on(run, own_jobs, asked)
 
-    def _go_on(self, run: RunWatch, own_jobs: _JobsByRun, cancelled: bool) -> None:
+    def _go_on(self, run: RunWatch, own_jobs: _JobsByRun, asked: Markers) -> None:
         name, run_id = run.plan.name, run.plan.run
         try:
-            self._step(run, own_jobs.get(run_id), cancelled)
+            self._step(run, own_jobs.get(run_id), asked)
         except PreconditionFailed:
             raise  # another controller is at work: its word stands
         except Exception as error:
@@ -238,12 +242,12 @@ class Controller:
         )
         return plan
 
-    def _step(self, run: RunWatch, job: JobView | None, cancelled: bool) -> None:
+    def _step(self, run: RunWatch, job: JobView | None, asked: Markers) -> None:
         # What is decided for good needs every receipt; what is only shown can wait for the rest.
         run.read_receipts(self._metrics, self._clock(), all_of_them=job is None or bool(job.finished))
         known = self._book.get(run.plan.name)
         ending = known.ending if known is not None and known.run == run.plan.run else None
-        observe = partial(run.observed, job, self._cluster, self._clock(), cancelled=cancelled, ending=ending)
+        observe = partial(run.observed, job, self._cluster, self._clock(), asked=asked, ending=ending)
         observed = observe()
         if ending is None and early_end(run.plan, observed) is not None:
             run.read_receipts(self._metrics, self._clock(), all_of_them=True)
@@ -340,7 +344,9 @@ class Controller:
         waiting = sum(1 for run in live if run.waiting)
         self._ask_every = math.ceil(waiting / ASKED_MAX) or 1
         self._metrics.runs.labels(state="waiting").set(waiting)
-        self._metrics.runs.labels(state="running").set(len(live) - waiting)
+        paused = sum(1 for run in live if run.paused)
+        self._metrics.runs.labels(state="paused").set(paused)
+        self._metrics.runs.labels(state="running").set(len(live) - waiting - paused)
         self._metrics.pending_tasks.set(sum(run.plan.tasks - run.tally.ended for run in live))
 
 

@@ -39,7 +39,7 @@ class ControllerMetrics:
         self._last_success_seconds = 0.0
         self.runs = Gauge(
             "stylefleet_runs",
-            "Runs that are not final, by whether a worker is at work (running, waiting).",
+            "Runs that are not final, by whether a worker is at work (running, waiting), or is not to be (paused).",
             ["state"],
             registry=self.registry,
         )

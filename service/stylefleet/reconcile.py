@@ -29,6 +29,8 @@ class Observed:
     """Tasks without receipt of shards that the Job has given up."""
     cancelled: bool = False
     """The user asked to stop."""
+    paused: bool = False
+    """The user asked for no workers."""
     age_seconds: float = 0.0
     """Since the submission, by the store's clock."""
     ending: Ending | None = None
@@ -91,10 +93,14 @@ def reconcile(plan: Plan, observed: Observed) -> list[Action]:
     if early_end(plan, observed) is not None:
         # First it is said, in the status: then it holds, whoever carries it out.
         return []
-    return _go_on(job)
+    return _go_on(job, paused=observed.paused)
 
 
-def _go_on(job: JobView | None) -> list[Action]:
+def _go_on(job: JobView | None, *, paused: bool) -> list[Action]:
+    if paused:
+        # Deleted, not suspended: its quota is given back, with a queue or without, and a queue may itself suspend and
+        # unsuspend Jobs. Workers that are told to end leave checkpoints.
+        return [DeleteJob(job=job)] if job else []
     if job is None:
         # Never made, deleted by hand, or cleaned up: a new one does only what has no receipt.
         return [CreateJob()]

@@ -26,6 +26,7 @@ class Phase(StrEnum):
 
     PENDING = "Pending"
     RUNNING = "Running"
+    PAUSED = "Paused"
     REJECTED = "Rejected"
     SUCCEEDED = "Succeeded"
     PARTIALLY_SUCCEEDED = "PartiallySucceeded"
@@ -34,7 +35,7 @@ class Phase(StrEnum):
 
     @property
     def final(self) -> bool:
-        return self not in (Phase.PENDING, Phase.RUNNING)
+        return self not in (Phase.PENDING, Phase.RUNNING, Phase.PAUSED)
 
 
 EndReason = Literal["DeadlineExceeded", "TooManyFailures"]

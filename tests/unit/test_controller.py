@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 import structlog
 
-from stylefleet import naming, run_watch, status, yaml_positions
+from stylefleet import naming, run_watch, status, turns, yaml_positions
 from stylefleet.controller import ASKED_MAX
 from stylefleet.dry_run import DryRunCluster, DryRunStore
 from stylefleet.errors import StoreUnavailable
@@ -465,6 +465,124 @@ def test_a_dry_run_says_what_it_would_do_and_changes_nothing(world: World) -> No
     assert after == before
     events = {line["event"] for line in logs}
     assert {"would_put", "would_create_job", "would_delete_job"} <= events
+
+
+# --- paused -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_pause_marker_stops_the_workers_and_without_it_only_the_rest_is_done(world: World) -> None:
+    world.submit()
+    world.tick()
+    world.cluster.work(only={0})
+    world.put("spring.pause")
+    world.tick()
+    found = world.status()
+    assert (found.phase, found.message) == (Phase.RUNNING, "being paused: its workers are told to end")
+    assert world.cluster.jobs == {}
+    world.tick(3)
+    found = world.status()
+    assert (found.phase, found.done, found.pending, found.eta_seconds) == (Phase.PAUSED, 2, 1, None)
+    assert found.message == "paused by jobs/spring.pause; stylefleet resume spring goes on"
+    assert found.waiting_because == ""
+    world.restart()
+    world.tick(3)
+    assert world.status().phase is Phase.PAUSED
+    assert len(world.cluster.created) == 1
+    world.remove("spring.pause")
+    world.tick()
+    assert (world.status().phase, world.status().message) == (Phase.RUNNING, "")
+    world.work_to_the_end()
+    assert (world.status().phase, world.status().run) == (Phase.SUCCEEDED, found.run)
+    assert sorted(world.cluster.computed) == [f"catalog/{n}.jpg" for n in PICTURES]
+
+
+def test_a_manifest_that_is_paused_from_the_start_is_planned_and_gets_no_job(world: World) -> None:
+    world.put("spring.pause")
+    world.submit()
+    world.tick(3)
+    assert (world.status().phase, world.status().pictures) == (Phase.PAUSED, 3)
+    assert world.cluster.created == []
+    world.remove("spring.pause")
+    world.work_to_the_end()
+    assert world.status().phase is Phase.SUCCEEDED
+
+
+def test_a_new_submission_of_a_paused_name_stays_paused(world: World) -> None:
+    world.submit()
+    world.tick()
+    world.put("spring.pause")
+    world.tick(2)
+    first = world.status().run
+    world.submit()
+    world.tick(2)
+    assert world.status().run != first
+    assert world.status().phase is Phase.PAUSED
+    assert len(world.cluster.created) == 1
+
+
+def test_a_paused_run_can_be_cancelled_and_its_manifest_deleted(world: World) -> None:
+    for name in ("autumn", "spring"):
+        world.submit(name)
+        world.put(f"{name}.pause")
+    world.tick(2)
+    world.put("autumn.cancel")
+    world.remove("spring.yaml")
+    world.tick(3)
+    assert world.status("autumn").phase is Phase.CANCELLED
+    assert world.status("spring").phase is Phase.CANCELLED
+
+
+def test_a_deadline_goes_on_counting_while_a_run_is_paused(world: World) -> None:
+    world.submit(run={"deadline": "6h"})
+    world.tick()
+    world.put("spring.pause")
+    world.tick(2)
+    world.now += timedelta(hours=6)
+    world.tick(3)
+    assert (world.status().phase, world.status().reason) == (Phase.FAILED, "DeadlineExceeded")
+
+
+def test_the_estimate_of_a_resumed_run_does_not_count_the_pause_as_work(world: World) -> None:
+    world.submit()
+    world.tick()
+    world.cluster.work(only={0})
+    world.put("spring.pause")
+    world.tick(2)
+    world.now += timedelta(hours=6)
+    world.tick()
+    world.remove("spring.pause")
+    world.tick(2)
+    eta_seconds = world.status().eta_seconds
+    assert eta_seconds is not None
+    assert eta_seconds < 3600
+
+
+def test_a_paused_run_is_only_watched_and_its_resumption_is_urgent(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "WATCHED_MAX", 0)
+    world.submit()
+    world.put("spring.pause")
+    world.tick(2)
+    assert world.status().phase is Phase.PAUSED
+    looked_at: list[object] = []
+    world.store.before = lambda _, ref: looked_at.append(ref) if "runs/spring/" in str(ref) else None
+    world.tick(3)
+    assert looked_at == []
+    world.remove("spring.pause")
+    world.tick()
+    assert len(world.cluster.created) == 1
+
+
+def test_a_paused_run_neither_waits_nor_runs_in_the_metrics(world: World) -> None:
+    world.submit()
+    world.put("spring.pause")
+    world.tick(3)
+    by_state = {
+        state: world.metrics.registry.get_sample_value("stylefleet_runs", {"state": state})
+        for state in ("running", "waiting", "paused")
+    }
+    assert by_state == {"running": 0, "waiting": 0, "paused": 1}
 
 
 # --- deadlines and failure budgets ------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ ALL_SKIPPED = make_plan(shards=(), skipped=3)
 WORKING = make_job_view()
 COMPLETE = make_job_view(finished="Complete", completed="0,1", active=0, ready=0)
 FAILED = make_job_view(finished="Failed", message="index 1 failed", failed="1", active=0, ready=0)
+QUEUED = make_job_view(suspended=True, active=0, ready=0)
 DELETING = make_job_view(deleting=True)
 DELETING_COMPLETE = make_job_view(deleting=True, finished="Complete")
 
@@ -175,6 +176,42 @@ CASES: list[tuple[str, Plan, Observed, list[Action]]] = [
         WITH_SKIPPED,
         seen(1, cancelled=True),
         [finish(Phase.CANCELLED, "cancelled by its .cancel marker; 4 of 7 pictures have a result")],
+    ),
+    ("pausing stops the workers", PLAN, seen(1, job=WORKING, paused=True), [DeleteJob(job=WORKING)]),
+    ("pausing waits until the Job is gone", PLAN, seen(1, job=DELETING, paused=True), [DeleteJob(job=DELETING)]),
+    ("pausing takes a suspended Job out of its queue", PLAN, seen(job=QUEUED, paused=True), [DeleteJob(job=QUEUED)]),
+    ("a paused run gets no Job", PLAN, seen(1, paused=True), []),
+    ("a paused run that is complete ends", PLAN, seen(2, 2, paused=True), [SUCCESS]),
+    (
+        "a Job that ended before the pause is reported",
+        PLAN,
+        seen(2, 2, job=COMPLETE, paused=True),
+        [SUCCESS, ReleaseJob(job=COMPLETE)],
+    ),
+    (
+        "a Job that failed before the pause is reported",
+        PLAN,
+        seen(job=FAILED, paused=True),
+        [
+            finish(
+                Phase.FAILED,
+                "4 of 4 pictures failed, 4 of them because their shard did (index 1 failed)",
+                {0: 2, 1: 2},
+            ),
+            ReleaseJob(job=FAILED),
+        ],
+    ),
+    (
+        "cancelling goes before pausing",
+        PLAN,
+        seen(1, cancelled=True, paused=True),
+        [finish(Phase.CANCELLED, "cancelled by its .cancel marker; 1 of 4 pictures have a result")],
+    ),
+    (
+        "a deadline passes also while a run is paused",
+        PLAN,
+        seen(1, ending=ENDING, paused=True),
+        [ended_early(Phase.PARTIALLY_SUCCEEDED, "1 of 4")],
     ),
     (
         "a run past its deadline waits until that is said",
