@@ -182,7 +182,7 @@ def follow(store: Store, bucket: str, name: str, *, run: str | None) -> Iterator
     """
     answered = False
     for waited in itertools.count():
-        found = _status_or_none(store, bucket, name)
+        found = status_or_none(store, bucket, name)
         if found is not None and (run is None or found.run == run):
             yield found
             if found.phase.final:
@@ -193,7 +193,8 @@ def follow(store: Store, bucket: str, name: str, *, run: str | None) -> Iterator
         time.sleep(POLL_SECONDS)
 
 
-def _status_or_none(store: Store, bucket: str, name: str) -> Status | None:
+def status_or_none(store: Store, bucket: str, name: str) -> Status | None:
+    """None where the controller has not seen the manifest yet."""
     try:
         return read_status(store, bucket, name)
     except NotFound:

@@ -181,7 +181,7 @@ def wait(
     raise typer.Exit(commands.wait(commands.open_store(endpoint), bucket, name))
 
 
-for _command in (runs.cancel, runs.pause, runs.resume):
+for _command in (runs.cancel, runs.pause, runs.resume, runs.retry):
     app.command()(_command)
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import typer
+
 from stylefleet.cli.options import BucketOption, EndpointOption, NameArgument
 
 
@@ -36,3 +40,19 @@ def resume(name: NameArgument, bucket: BucketOption, endpoint: EndpointOption = 
     from stylefleet.cli import markers
 
     markers.resume(buckets.open_store(endpoint), bucket, name)
+
+
+def retry(
+    name: NameArgument,
+    bucket: BucketOption,
+    endpoint: EndpointOption = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Stay until the run has ended.")] = False,
+) -> None:
+    """Submit a run's own manifest again: what failed, or was not done, is done; what has a result is left alone.
+
+    Example: stylefleet retry spring-catalog --wait
+    """
+    from stylefleet.cli import bucket as buckets
+    from stylefleet.cli import retry as command
+
+    raise typer.Exit(command.retry(buckets.open_store(endpoint), bucket, name, wait_for_end=wait))
