@@ -69,7 +69,6 @@ def ticks() -> None:
         template=_TEMPLATE,
         pace=Pace(shard_seconds=900.0, worker_flops=1e13),
         metrics=ControllerMetrics(),
-        clock=lambda: datetime.now(UTC),
     )
     for line in sys.stdin:
         found: dict[str, list[float]] = {"seconds": [], "s3_requests": [], "api_requests": []}

@@ -21,6 +21,7 @@ from stylefleet.presets import recipe_for
 from stylefleet.receipt import EngineFacts, Receipt
 from stylefleet.store import Listed
 from stylefleet.tasks import Task
+from stylefleet.terms import Terms
 from stylefleet.worker_pod import WorkerPod
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
@@ -113,6 +114,7 @@ def make_plan(*, shards: tuple[int, ...] = (2, 1), skipped: int = 0, **changes: 
         parallelism=8,
         queue=None,
         gpus=1,
+        terms=Terms(),
     )
     return replace(plan, **changes)  # type: ignore[arg-type]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from datetime import datetime
 
 from stylefleet import naming, receipt
 from stylefleet.errors import PreconditionFailed
@@ -209,3 +210,6 @@ class HookedStore:
         self.before("list", prefix)
         yield from self.real.list(prefix, after=after)
         self.after("list", prefix)
+
+    def now(self) -> datetime:
+        return self.real.now()

@@ -7,6 +7,7 @@ import re
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,9 @@ class PolicedStore:
     def list(self, prefix: Ref, *, after: str = "") -> Iterator[Listed]:
         self._check("s3:ListBucket", prefix, bucket_only=True)
         return self.store.list(prefix, after=after)
+
+    def now(self) -> datetime:
+        return self.store.now()
 
 
 def refused(store: PolicedStore, calls: Mapping[str, tuple[str, Ref]]) -> set[str]:

@@ -1,13 +1,17 @@
-"""A gate before an S3 server: it passes requests on, tells which came, and keeps those waiting that a test names."""
+"""A gate before an S3 server: it passes requests on, tells which came, and keeps those waiting that a test names. It
+can set the server's clock wrong: all times in its answers."""
 
 from __future__ import annotations
 
+import email.utils
 import http.client
 import http.server
+import re
 import threading
 import urllib.parse
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 
 from tests.fleet import eventually
 
@@ -18,6 +22,8 @@ class Gate:
     def __init__(self) -> None:
         self.seen: list[str] = []
         self.url = ""
+        self.ahead = timedelta()
+        """How far the server's clock is ahead of all others; negative where it is behind."""
         self._held = ""
         self._opened = threading.Event()
 
@@ -43,6 +49,16 @@ class Gate:
         if held:
             opened.wait()
 
+    def date(self, text: str) -> str:
+        """A time of the server's in a header, by its wrong clock."""
+        return email.utils.format_datetime(email.utils.parsedate_to_datetime(text) + self.ahead, usegmt=True)
+
+    def dates_in(self, listing: bytes) -> bytes:
+        def by_its_clock(found: re.Match[bytes]) -> bytes:
+            return (datetime.fromisoformat(found[0].decode()) + self.ahead).isoformat().encode()
+
+        return re.sub(rb"(?<=<LastModified>)[^<]+", by_its_clock, listing)
+
 
 @contextmanager
 def s3_gate(server_url: str) -> Iterator[Gate]:
@@ -62,12 +78,14 @@ def s3_gate(server_url: str) -> Iterator[Gate]:
             connection.request(self.command, self.path, body, headers)
             answer = connection.getresponse()
             data = answer.read()
+            if gate.ahead and (answer.getheader("Content-Type") or "").startswith("application/xml"):
+                data = gate.dates_in(data)
             connection.close()
             try:
                 self.send_response(answer.status)
                 for name, value in answer.getheaders():
                     if name.lower() not in ("transfer-encoding", "content-length", "connection", "date", "server"):
-                        self.send_header(name, value)
+                        self.send_header(name, gate.date(value) if name.lower() == "last-modified" else value)
                 length = answer.getheader("Content-Length") if self.command == "HEAD" else None
                 self.send_header("Content-Length", length or str(len(data)))
                 self.end_headers()
@@ -76,6 +94,9 @@ def s3_gate(server_url: str) -> Iterator[Gate]:
                 self.close_connection = True  # who asked has been killed meanwhile
 
         do_GET = do_PUT = do_HEAD = do_DELETE = do_POST = handle_any  # noqa: N815 - names of the base class
+
+        def date_time_string(self, timestamp: float | None = None) -> str:
+            return email.utils.format_datetime(datetime.now(UTC) + gate.ahead, usegmt=True)
 
         def log_message(self, format: str, *args: object) -> None:
             """Nothing: the tests look at `seen`."""

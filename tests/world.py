@@ -56,7 +56,6 @@ class World:
             "template": TEMPLATE,
             "pace": Pace(shard_seconds=900.0, worker_flops=1e12),
             "metrics": self.metrics,
-            "clock": lambda: self.now,
         }
         return Controller(**(facts | edges))
 

@@ -7,7 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
-from datetime import datetime
+from functools import partial
 
 import structlog
 
@@ -15,13 +15,13 @@ from stylefleet import manifest as manifests
 from stylefleet import naming, planner, yaml_positions
 from stylefleet.cluster import Cluster
 from stylefleet.errors import FieldError, ManifestInvalid, PreconditionFailed, StylefleetError
-from stylefleet.inbox import Inbox, Submission, inbox_of
+from stylefleet.inbox import Inbox, Markers, Submission, inbox_of
 from stylefleet.jobs import JobView, WorkerTemplate, job_for
 from stylefleet.metrics import ControllerMetrics
 from stylefleet.naming import Ref
 from stylefleet.plan import Plan
 from stylefleet.planner import Pace
-from stylefleet.reconcile import Action, CreateJob, DeleteJob, Finish, ReleaseJob, reconcile
+from stylefleet.reconcile import Action, CreateJob, DeleteJob, Finish, ReleaseJob, early_end, reconcile
 from stylefleet.run_watch import RunWatch
 from stylefleet.status import Phase, Status
 from stylefleet.status_book import StatusBook
@@ -50,7 +50,6 @@ class Controller:
         template: WorkerTemplate,
         pace: Pace,
         metrics: ControllerMetrics,
-        clock: Callable[[], datetime],
     ) -> None:
         self._store = store
         self._cluster = cluster
@@ -59,7 +58,8 @@ class Controller:
         self._template = template
         self._pace = pace
         self._metrics = metrics
-        self._clock = clock
+        # Of one clock, the store's: what this machine's says is never compared with the time of an object.
+        self._clock = store.now
         self._book = StatusBook(store, bucket)
         self._runs: dict[str, RunWatch] = {}
         self._ticks = 0
@@ -91,7 +91,7 @@ class Controller:
         self._end_orphans(inbox.manifests.keys(), jobs)
         self._set_gauges()
         self._metrics.tick_seconds.observe(time.monotonic() - started)
-        self._metrics.last_tick.set(self._clock().timestamp())
+        self._metrics.last_tick.set_to_current_time()
         return newcomers_left
 
     def _advance_all(self, inbox: Inbox, jobs: Mapping[str, _JobsByRun]) -> bool:
@@ -103,18 +103,22 @@ class Controller:
                 if own:
                     self._guarded(name, lambda: self._clean_up(known, own))  # noqa: B023 - called at once
                 continue
-            urgent = inbox.is_cancelled(name) or self._wants_action(name, listed, own)
+            urgent = self._wants_action(name, listed, own, inbox.markers(name))
             candidates.append(Candidate(name=name, urgent=urgent, looked_at=self._looked_at.get(name, 0)))
         chosen = turns(candidates)
         for name in chosen.names:
             self._looked_at[name] = self._ticks
-            listed, own, cancelled = inbox.manifests[name], jobs.get(name, {}), inbox.is_cancelled(name)
-            self._guarded(name, lambda: self._advance(name, listed, own, cancelled))  # noqa: B023 - called at once
+            listed, own, asked = inbox.manifests[name], jobs.get(name, {}), inbox.markers(name)
+            self._guarded(name, lambda: self._advance(name, listed, own, asked))  # noqa: B023 - called at once
         return chosen.newcomers_left
 
-    def _wants_action(self, name: str, listed: Listed, own_jobs: _JobsByRun) -> bool:
+    def _wants_action(self, name: str, listed: Listed, own_jobs: _JobsByRun, asked: Markers) -> bool:
         run = self._runs.get(name)
-        if run is None or run.submission != Submission.of(listed) or len(own_jobs) != 1:
+        if run is None or run.submission != Submission.of(listed) or asked.cancelled:
+            return True
+        if asked.paused:
+            return bool(own_jobs) or not run.paused
+        if len(own_jobs) != 1:
             return True
         job = own_jobs.get(run.plan.run)
         return job is None or bool(job.finished) or job.deleting
@@ -130,7 +134,7 @@ class Controller:
 
     # --- one manifest ---------------------------------------------------------------------------------------------
 
-    def _advance(self, name: str, listed: Listed, own_jobs: _JobsByRun, cancelled: bool) -> None:
+    def _advance(self, name: str, listed: Listed, own_jobs: _JobsByRun, asked: Markers) -> None:
         if listed.size_bytes > yaml_positions.BYTES_MAX:
             # Not read at all: it may not fit into memory.
             self._stop_others(name, listed.etag, own_jobs)
@@ -143,7 +147,7 @@ class Controller:
             and watched.submission == Submission.of(listed)
             and not (known is not None and known.run == watched.plan.run and known.phase.final)
         ):
-            self._go_on(watched, own_jobs, cancelled)
+            self._go_on(watched, own_jobs, asked)
             return
         found = self._store.get(listed.ref)
         run_id, submission = naming.run_id(name, found.data, found.modified_at), Submission.of(found)
@@ -169,12 +173,12 @@ class Controller:
         except Exception as error:
             self._hold_up(name, run_id, error)
             raise
-        self._go_on(run, own_jobs, cancelled)
+        self._go_on(run, own_jobs, asked)
 
-    def _go_on(self, run: RunWatch, own_jobs: _JobsByRun, cancelled: bool) -> None:
+    def _go_on(self, run: RunWatch, own_jobs: _JobsByRun, asked: Markers) -> None:
         name, run_id = run.plan.name, run.plan.run
         try:
-            self._step(run, own_jobs.get(run_id), cancelled)
+            self._step(run, own_jobs.get(run_id), asked)
         except PreconditionFailed:
             raise  # another controller is at work: its word stands
         except Exception as error:
@@ -238,10 +242,16 @@ class Controller:
         )
         return plan
 
-    def _step(self, run: RunWatch, job: JobView | None, cancelled: bool) -> None:
+    def _step(self, run: RunWatch, job: JobView | None, asked: Markers) -> None:
         # What is decided for good needs every receipt; what is only shown can wait for the rest.
         run.read_receipts(self._metrics, self._clock(), all_of_them=job is None or bool(job.finished))
-        observed = run.observed(job, self._cluster, cancelled=cancelled)
+        known = self._book.get(run.plan.name)
+        ending = known.ending if known is not None and known.run == run.plan.run else None
+        observe = partial(run.observed, job, self._cluster, self._clock(), asked=asked, ending=ending)
+        observed = observe()
+        if ending is None and early_end(run.plan, observed) is not None:
+            run.read_receipts(self._metrics, self._clock(), all_of_them=True)
+            observed = observe()
         actions = reconcile(run.plan, observed)
         for action in actions:
             self._act(action, run)
@@ -334,7 +344,9 @@ class Controller:
         waiting = sum(1 for run in live if run.waiting)
         self._ask_every = math.ceil(waiting / ASKED_MAX) or 1
         self._metrics.runs.labels(state="waiting").set(waiting)
-        self._metrics.runs.labels(state="running").set(len(live) - waiting)
+        paused = sum(1 for run in live if run.paused)
+        self._metrics.runs.labels(state="paused").set(paused)
+        self._metrics.runs.labels(state="running").set(len(live) - waiting - paused)
         self._metrics.pending_tasks.set(sum(run.plan.tasks - run.tally.ended for run in live))
 
 

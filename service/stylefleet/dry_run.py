@@ -6,6 +6,7 @@ With these the controller runs exactly as ever, so a dry run says what the real 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 
 import structlog
 
@@ -52,6 +53,9 @@ class DryRunStore:
 
     def list(self, prefix: Ref, *, after: str = "") -> Iterator[Listed]:
         return self._real.list(prefix, after=after)
+
+    def now(self) -> datetime:
+        return self._real.now()
 
 
 class DryRunCluster:

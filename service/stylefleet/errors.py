@@ -12,9 +12,11 @@
       . CredentialsRefused   the store does not know it: no credentials, an unknown key, a wrong secret
     - StoreUnfit             the store lacks a promise that correctness rests on
     - SettingsInvalid        an environment variable or option has no usable value
+    - NothingToDo            what is asked for is the case already
   + TransientError           the same input may succeed later: retry
     - StoreUnavailable       the object store did not answer, or answered with a fault of its own
       . CredentialsExpired   temporary credentials have run out, or a clock is wrong: the next ones may do
+    - RunUnderWay            this is for runs that have ended, and this one has not
     - ClusterUnavailable     the cluster did not answer, or answered with a fault of its own
   + PreconditionFailed       a conditional write lost: somebody else wrote first
 
@@ -40,6 +42,8 @@ class ExitCode(IntEnum):
     NOT_FOUND = 4
     RETRYABLE = 5
     CANCELLED = 6
+    ENDED_EARLY = 7
+    """The run was ended by its deadline or by its failure budget."""
     INTERRUPTED = 130
     """Ctrl-C while waiting: the run goes on."""
     SHARD_INVALID = 42
@@ -143,6 +147,14 @@ class StoreUnfit(PermanentError):
 
 class SettingsInvalid(PermanentError):
     """An environment variable or command line option has no usable value."""
+
+
+class NothingToDo(PermanentError):
+    """What is asked for is the case already."""
+
+
+class RunUnderWay(TransientError):
+    """What is asked for is for runs that have ended, and this one has not."""
 
 
 class PreconditionFailed(StylefleetError):

@@ -23,6 +23,15 @@ class Submission(NamedTuple):
         return Submission(manifest.etag, manifest.modified_at.replace(microsecond=0))
 
 
+class Markers(NamedTuple):
+    """What a user asks for by markers beside a manifest."""
+
+    cancelled: bool
+    """The run is to be stopped."""
+    paused: bool
+    """It is to have no workers for now."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Inbox:
     """What lies in `jobs/`."""
@@ -33,9 +42,9 @@ class Inbox:
     """Files whose name was taken by an earlier key."""
     keys: frozenset[str]
 
-    def is_cancelled(self, name: str) -> bool:
-        """Whether the marker that stops the run is there."""
-        return naming.cancel_key(name) in self.keys
+    def markers(self, name: str) -> Markers:
+        """Of the manifest of this name."""
+        return Markers(cancelled=naming.cancel_key(name) in self.keys, paused=naming.pause_key(name) in self.keys)
 
 
 def inbox_of(listing: Iterable[Listed]) -> Inbox:

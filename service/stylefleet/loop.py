@@ -6,7 +6,6 @@ import secrets
 import signal
 import threading
 from collections.abc import Callable
-from datetime import UTC, datetime
 
 import structlog
 
@@ -60,7 +59,6 @@ def run(settings: ControllerSettings, *, once: bool, dry_run: bool) -> None:
             workers_max=settings.local_slots if settings.cluster == "local" else None,
         ),
         metrics=metrics,
-        clock=lambda: datetime.now(UTC),
     )
     try:
         if once:

@@ -15,7 +15,7 @@ from pydantic_core import PydanticCustomError
 from stylefleet import naming, yaml_positions
 from stylefleet.errors import ManifestInvalid
 from stylefleet.field_errors import ERRORS_MAX, at_most, explained, placed
-from stylefleet.fields import Model, Name, ObjectUri, Patterns, Uri
+from stylefleet.fields import Duration, Failures, Model, Name, ObjectUri, Patterns, Priority, Uri
 from stylefleet.naming import Ref
 from stylefleet.recipe_spec import RecipeSpec
 
@@ -117,6 +117,14 @@ class RunSpec(Model):
     """Workers at the same time, at the most."""
     queue: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$")] | None = None
     """Kueue LocalQueue that admits the Job."""
+    priority: Priority = "normal"
+    """How urgent the run is beside others."""
+    deadline: Duration | None = None
+    """How long after the submission the run may go on, such as `90m`, `6h` or `2d`; pauses and queues count. What is
+    finished by then stays, the rest is not done."""
+    max_failures: Failures | None = None
+    """How many pictures may fail, such as `10`, or which share of those that the run computes, such as `1%`; one more
+    ends the run at once. Left out: any number."""
     resources: Resources = Resources()
 
 

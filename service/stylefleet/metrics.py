@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
 from stylefleet import __version__
@@ -31,13 +33,13 @@ class ControllerMetrics:
         )
         self.last_success = Gauge(
             "stylefleet_task_last_success_timestamp_seconds",
-            "Unix time at which the newest finished task was done.",
+            "Unix time at which the newest finished task was seen to be done.",
             registry=self.registry,
         )
         self._last_success_seconds = 0.0
         self.runs = Gauge(
             "stylefleet_runs",
-            "Runs that are not final, by whether a worker is at work (running, waiting).",
+            "Runs that are not final, by whether a worker is at work (running, waiting), or is not to be (paused).",
             ["state"],
             registry=self.registry,
         )
@@ -81,11 +83,17 @@ class ControllerMetrics:
         self.tasks.labels(outcome=receipt.outcome, reason=receipt.reason).inc()
         for stage, seconds in receipt.stage_seconds.items():
             self.stage_seconds.labels(stage=stage).observe(seconds)
-        self.done_at(receipt)
+        if receipt.outcome == "done":
+            # Not the receipt's own time: a worker's clock may be wrong, and who reads this compares it with its own.
+            self._succeeded_at(time.time())
 
     def done_at(self, receipt: Receipt) -> None:
         """Note when a task was done, without counting it: after a restart, those of an earlier controller."""
         if receipt.outcome == "done":
-            # Receipts of several workers do not come in the order in which their tasks ended.
-            self._last_success_seconds = max(self._last_success_seconds, receipt.finished_at.timestamp())
-            self.last_success.set(self._last_success_seconds)
+            # Never later than now: the receipt of a worker whose clock is ahead must not hide that nothing gets done.
+            self._succeeded_at(min(receipt.finished_at.timestamp(), time.time()))
+
+    def _succeeded_at(self, seconds: float) -> None:
+        # Receipts of several workers do not come in the order in which their tasks ended.
+        self._last_success_seconds = max(self._last_success_seconds, seconds)
+        self.last_success.set(self._last_success_seconds)

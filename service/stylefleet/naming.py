@@ -2,6 +2,7 @@
 
 jobs/NAME.yaml                                     the user's manifest (.yaml, .yml or .json)
 jobs/NAME.cancel                                   put by the user: stop that run
+jobs/NAME.pause                                    put by the user: no workers for that run until this is taken away
 status/NAME.json                                   phase, errors, progress of the newest run
 runs/NAME/RUN/plan.json                            write-once, put last: a run is planned when it exists
 runs/NAME/RUN/shards/00042-DIGEST.jsonl            write-once: that shard's tasks, one a line; named by content
@@ -22,6 +23,7 @@ from typing import NamedTuple
 
 MANIFEST_SUFFIXES = (".yaml", ".yml", ".json")
 CANCEL_SUFFIX = ".cancel"
+PAUSE_SUFFIX = ".pause"
 INBOX_PREFIX = "jobs/"
 STATUS_PREFIX = "status/"
 RUNS_PREFIX = "runs/"
@@ -106,6 +108,10 @@ def manifest_name(key: str) -> str | None:
 
 def cancel_key(name: str) -> str:
     return f"{INBOX_PREFIX}{name}{CANCEL_SUFFIX}"
+
+
+def pause_key(name: str) -> str:
+    return f"{INBOX_PREFIX}{name}{PAUSE_SUFFIX}"
 
 
 def status_key(name: str) -> str:

@@ -14,6 +14,7 @@ from stylefleet.errors import RecordUnreadable
 from stylefleet.manifest import ImageFormat, KeptMetadata
 from stylefleet.naming import Ref
 from stylefleet.recipe import Recipe, recipe_from_json, recipe_to_json
+from stylefleet.terms import Terms, terms_from_json, terms_to_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +74,7 @@ class Plan:
     parallelism: int
     queue: str | None
     gpus: int
+    terms: Terms
 
     @property
     def tasks(self) -> int:
@@ -105,6 +107,7 @@ def plan_to_json(plan: Plan) -> bytes:
         "parallelism": plan.parallelism,
         "queue": plan.queue,
         "gpus": plan.gpus,
+        "terms": terms_to_json(plan.terms),
     }
     return (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode()
 
@@ -146,4 +149,6 @@ def _plan_from(d: dict[str, Any]) -> Plan:
         parallelism=d["parallelism"],
         queue=d["queue"],
         gpus=d["gpus"],
+        # Plans of earlier versions lack it.
+        terms=terms_from_json(d.get("terms", {})),
     )

@@ -18,6 +18,7 @@ from stylefleet.plan import Plan, ShardEntry, StyleShare, plan_from_json, plan_t
 from stylefleet.receipt import Receipt
 from stylefleet.store import Listed, Object, Store
 from stylefleet.tasks import Task, not_yet_done, pictures_among, shard_bytes, tasks_for, tasks_per_shard
+from stylefleet.terms import terms_of
 
 READERS = 16
 """Requests at a time where many small objects are read."""
@@ -117,6 +118,7 @@ def divide(
         parallelism=spec.run.parallelism,
         queue=spec.run.queue,
         gpus=spec.run.resources.gpu,
+        terms=terms_of(spec.run, tasks=len(todo)),
     )
     return plan, tasks_by_shard
 

@@ -18,6 +18,7 @@ from stylefleet.jobs import Json, WorkerTemplate, job_for
 from stylefleet.naming import Ref
 from stylefleet.plan import Plan, ShardEntry
 from stylefleet.presets import recipe_for
+from stylefleet.terms import Terms
 
 NAME = "doctor"
 MANAGED_BY = "stylefleet-doctor"
@@ -92,4 +93,5 @@ def _plan(template: WorkerTemplate, *, gpus: int, queue: str | None, nonce: str)
         parallelism=1,
         queue=queue,
         gpus=gpus,
+        terms=Terms(),
     )

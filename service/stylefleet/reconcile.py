@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 
 from stylefleet.jobs import JobView
 from stylefleet.plan import Plan
-from stylefleet.status import Phase
+from stylefleet.policies.deadline import deadline_exceeded
+from stylefleet.policies.failure_budget import too_many_failures
+from stylefleet.status import Ending, Phase
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,10 +25,18 @@ class Observed:
     """Tasks whose receipt says failed."""
     missing_by_shard: dict[int, int] = field(default_factory=dict)
     """Of a Job that has ended: tasks without receipt, by shard."""
+    lost: int = 0
+    """Tasks without receipt of shards that the Job has given up."""
     cancelled: bool = False
     """The user asked to stop."""
+    paused: bool = False
+    """The user asked for no workers."""
+    age_seconds: float = 0.0
+    """Since the submission, by the store's clock."""
+    ending: Ending | None = None
+    """The decision to end the run, once it is durable."""
     failed_because: str = ""
-    """What a worker of a Job that failed said last, in words."""
+    """What a worker of a Job that failed, or has given up shards, said last, in words."""
     failures: str = ""
     """Why the failed tasks failed, in words, from their receipts."""
 
@@ -56,6 +66,8 @@ class Finish:
 
     phase: Phase
     message: str
+    reason: str = ""
+    """One word for machines, where it was ended before its work was done."""
     missing_by_shard: dict[int, int] = field(default_factory=dict)
     """Tasks that will never have a receipt, by shard."""
 
@@ -72,15 +84,41 @@ def reconcile(plan: Plan, observed: Observed) -> list[Action]:
     if observed.cancelled:
         # The report comes last: a worker that is being stopped may still write receipts.
         return [DeleteJob(job=job)] if job else [_finish_cancelled(plan, observed)]
+    if job is not None and job.finished:
+        # Also where it is being deleted (TTL ran out while no controller was there): our finalizer kept it for this.
+        return [_finish(plan, observed, observed.missing_by_shard), ReleaseJob(job=job)]
+    if observed.ending is not None:
+        # As for a cancelled one.
+        return [DeleteJob(job=job)] if job else [_finish_early(plan, observed, observed.ending)]
+    if early_end(plan, observed) is not None:
+        # First it is said, in the status: then it holds, whoever carries it out.
+        return []
+    return _go_on(job, paused=observed.paused)
+
+
+def _go_on(job: JobView | None, *, paused: bool) -> list[Action]:
+    if paused:
+        # Deleted, not suspended: its quota is given back, with a queue or without, and a queue may itself suspend and
+        # unsuspend Jobs. Workers that are told to end leave checkpoints.
+        return [DeleteJob(job=job)] if job else []
     if job is None:
         # Never made, deleted by hand, or cleaned up: a new one does only what has no receipt.
         return [CreateJob()]
-    if job.finished:
-        # Also where it is being deleted (TTL ran out while no controller was there): our finalizer kept it for this.
-        return [_finish(plan, observed, observed.missing_by_shard), ReleaseJob(job=job)]
     if job.deleting:
         return [ReleaseJob(job=job)]
     return []
+
+
+def early_end(plan: Plan, observed: Observed) -> Ending | None:
+    """Why the run is to end before its work is done; None where it may go on."""
+    return too_many_failures(
+        failures_max=plan.terms.failures_max,
+        failed=observed.failed,
+        lost=observed.lost,
+        tasks=plan.tasks,
+        causes=observed.failures,
+        lost_because=observed.failed_because,
+    ) or deadline_exceeded(deadline_seconds=plan.terms.deadline_seconds, age_seconds=observed.age_seconds)
 
 
 def _finish(plan: Plan, observed: Observed, missing: dict[int, int]) -> Finish:
@@ -97,6 +135,16 @@ def _finish(plan: Plan, observed: Observed, missing: dict[int, int]) -> Finish:
         message += f", {sum(missing.values())} of them because their shard did ({cause or 'see the worker logs'})"
     phase = Phase.PARTIALLY_SUCCEEDED if good else Phase.FAILED
     return Finish(phase=phase, message=message, missing_by_shard=missing)
+
+
+def _finish_early(plan: Plan, observed: Observed, ending: Ending) -> Finish:
+    kept = observed.done + plan.skipped
+    rest = f"stylefleet retry {plan.name} does the rest"
+    return Finish(
+        phase=Phase.PARTIALLY_SUCCEEDED if kept else Phase.FAILED,
+        reason=ending.reason,
+        message=f"{ending.because}; {kept:,} of {plan.pictures:,} pictures have a result, {rest}",
+    )
 
 
 def _finish_cancelled(plan: Plan, observed: Observed) -> Finish:

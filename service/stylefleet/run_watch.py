@@ -12,14 +12,15 @@ from stylefleet import diagnosis, failures, naming, progress, receipt, status
 from stylefleet.cluster import Cluster
 from stylefleet.cost import predicted_seconds
 from stylefleet.errors import NotFound, RecordUnreadable
-from stylefleet.inbox import Submission
+from stylefleet.inbox import Markers, Submission
+from stylefleet.indexes import parse_indexes
 from stylefleet.jobs import JobView
 from stylefleet.metrics import ControllerMetrics
 from stylefleet.naming import Ref
 from stylefleet.plan import Plan
 from stylefleet.planner import READERS, Pace, load_plan
-from stylefleet.reconcile import Finish, Observed
-from stylefleet.status import Phase, Status
+from stylefleet.reconcile import Finish, Observed, early_end
+from stylefleet.status import Ending, Phase, Status
 from stylefleet.store import Store
 from stylefleet.tally import Tally
 
@@ -56,6 +57,10 @@ class RunWatch:
         self._recorded_at: datetime | None = None
         self._waiting_since: datetime | None = None
         self._waiting_because = ""
+        self.paused = False
+        """Whether no worker is to be at work."""
+        self._pace_since = (plan.planned_at, 0)
+        """From when on the pace is measured, and how many tasks had ended by then: a pause is no work."""
 
     @property
     def waiting(self) -> bool:
@@ -121,18 +126,35 @@ class RunWatch:
 
     # --- what is said of it ---------------------------------------------------------------------------------------
 
-    def observed(self, job: JobView | None, cluster: Cluster, *, cancelled: bool) -> Observed:
+    def observed(
+        self, job: JobView | None, cluster: Cluster, now: datetime, *, asked: Markers, ending: Ending | None
+    ) -> Observed:
         """What is known of the run, after its receipts were read."""
         ended = job is not None and bool(job.finished)
-        return Observed(
+        observed = Observed(
             job=job,
             done=self.tally.done,
             failed=self.tally.failed,
             missing_by_shard=dict(self.tally.missing()) if ended else {},
-            cancelled=cancelled,
-            failed_because=cluster.failed_because(job) if job is not None and job.finished == "Failed" else "",
+            lost=self._lost(job),
+            cancelled=asked.cancelled,
+            paused=asked.paused,
+            age_seconds=(now - self.submission.put_at).total_seconds() if self.submission else 0.0,
+            ending=ending,
             failures=self.tally.failures_in_words,
         )
+        # Asked only where it is about to be said: pods go with their Job.
+        about_to_end = ending is None and observed.lost > 0 and early_end(self.plan, observed) is not None
+        if job is not None and (job.finished == "Failed" or about_to_end):
+            return replace(observed, failed_because=cluster.failed_because(job))
+        return observed
+
+    def _lost(self, job: JobView | None) -> int:
+        """Tasks without receipt of shards that were given up, where their number matters."""
+        if job is None or not job.failed or self.plan.terms.failures_max is None:
+            return 0
+        given_up = parse_indexes(job.failed)
+        return sum(tasks for shard, tasks in self.tally.missing() if shard in given_up)
 
     def running_status(
         self, observed: Observed, cluster: Cluster, pace: Pace, now: datetime, *, may_ask: bool
@@ -140,7 +162,10 @@ class RunWatch:
         """The status of a run that goes on; where nobody has been at work for a while, with why. The cluster is asked
         for that where it `may_ask`; else what it said before stands."""
         plan, job = self.plan, observed.job
-        self._waiting_since = None if job is not None and job.ready > 0 else self._waiting_since or now
+        self.paused = observed.paused and not observed.cancelled
+        at_work = job is not None and job.ready > 0
+        # Not later than now: the clock may be set back, and an hour more of silence is no reason to say nothing.
+        self._waiting_since = None if at_work or self.paused else min(self._waiting_since or now, now)
         if job is None or self._waiting_since is None or now - self._waiting_since < WAITING_AFTER:
             self._waiting_because = ""
         elif job.suspended:
@@ -148,18 +173,31 @@ class RunWatch:
         elif may_ask:
             self._waiting_because = cluster.waiting_because(job)
         seconds_per_task = predicted_seconds(plan.recipe, flops=pace.worker_flops)
+        ending = observed.ending or early_end(plan, observed)
+        if self.paused and ending is None:
+            return self._paused_status(job, now)
+        pace_since, ended_before = self._pace_since
         return replace(
             self._plain_status(Phase.RUNNING),
-            message="being cancelled" if observed.cancelled else "",
+            reason=ending.reason if ending else "",
+            message="being cancelled" if observed.cancelled else f"being ended: {ending.because}" if ending else "",
+            ending=ending,
             waiting_because=self._waiting_because,
             eta_seconds=status.eta_seconds(
-                ended=self.tally.ended,
+                ended=self.tally.ended - ended_before,
                 pending=plan.tasks - self.tally.ended,
                 seconds_per_task=seconds_per_task / min(plan.parallelism, pace.workers_max or plan.parallelism),
-                started_at=plan.planned_at,
+                started_at=pace_since,
                 now=now,
             ),
         )
+
+    def _paused_status(self, job: JobView | None, now: datetime) -> Status:
+        self._pace_since = (now, self.tally.ended)
+        if job is not None:
+            return replace(self._plain_status(Phase.RUNNING), message="being paused: its workers are told to end")
+        message = f"paused by {naming.pause_key(self.plan.name)}; stylefleet resume {self.plan.name} goes on"
+        return replace(self._plain_status(Phase.PAUSED), message=message)
 
     def write_report(self, finish: Finish, now: datetime) -> Ref:
         """Write the failures and `report.json` of a run that ends so; where the report is."""
@@ -177,6 +215,7 @@ class RunWatch:
             plan,
             self.tally,
             phase=finish.phase,
+            reason=finish.reason,
             message=finish.message,
             missing_by_shard=finish.missing_by_shard,
             failures=pages,
@@ -190,6 +229,7 @@ class RunWatch:
         """The status of a run that ends so."""
         return replace(
             self._plain_status(finish.phase),
+            reason=finish.reason,
             message=finish.message,
             failed=self.tally.failed + sum(finish.missing_by_shard.values()),
             finished_at=now,

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal, get_args
 
 from stylefleet import naming
 from stylefleet.errors import FieldError
@@ -26,6 +26,7 @@ class Phase(StrEnum):
 
     PENDING = "Pending"
     RUNNING = "Running"
+    PAUSED = "Paused"
     REJECTED = "Rejected"
     SUCCEEDED = "Succeeded"
     PARTIALLY_SUCCEEDED = "PartiallySucceeded"
@@ -34,7 +35,21 @@ class Phase(StrEnum):
 
     @property
     def final(self) -> bool:
-        return self not in (Phase.PENDING, Phase.RUNNING)
+        return self not in (Phase.PENDING, Phase.RUNNING, Phase.PAUSED)
+
+
+EndReason = Literal["DeadlineExceeded", "TooManyFailures"]
+END_REASONS: tuple[EndReason, ...] = get_args(EndReason)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ending:
+    """A decision to end a run before its work is done."""
+
+    reason: EndReason
+    """One word for machines."""
+    because: str
+    """For people, with the numbers that decided."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +68,9 @@ class Status:
     """One sentence for people."""
     errors: tuple[FieldError, ...] = ()
     """Where rejected: one for each broken rule."""
+    ending: Ending | None = None
+    """A decision that is being carried out: written before its first effect, since what it was made of may be gone
+    after that, a failed Job first of all."""
     pictures: int = 0
     skipped: int = 0
     done: int = 0
@@ -95,6 +113,7 @@ def to_json(status: Status) -> bytes:
         "reason": status.reason,
         "message": status.message,
         "errors": [vars(e) for e in status.errors],
+        "ending": None if status.ending is None else vars(status.ending),
         "progress": {
             "pictures": status.pictures,
             "skipped": status.skipped,
@@ -128,6 +147,8 @@ def from_json(data: bytes) -> Status:
         reason=d["reason"],
         message=d["message"],
         errors=tuple(FieldError(**e) for e in d["errors"]),
+        # Statuses of earlier versions lack it.
+        ending=_ending_from(d.get("ending")),
         pictures=d["progress"]["pictures"],
         skipped=d["progress"]["skipped"],
         done=d["progress"]["done"],
@@ -145,11 +166,19 @@ def _submission(d: dict[str, str] | None) -> Submission | None:
     return Submission(d["etag"], datetime.fromisoformat(d["putAt"])) if d else None
 
 
+def _ending_from(d: dict[str, Any] | None) -> Ending | None:
+    if d is None:
+        return None
+    if d["reason"] not in END_REASONS:
+        raise ValueError(f"ending: {d['reason']!r}")
+    return Ending(reason=d["reason"], because=str(d["because"]))
+
+
 def eta_seconds(*, ended: int, pending: int, seconds_per_task: float, started_at: datetime, now: datetime) -> float:
-    """Seconds until the end: from the pace so far, and before the first picture ended from the prediction
-    `seconds_per_task` (of the whole fleet: a worker's divided by the workers)."""
-    elapsed = (now - started_at).total_seconds()
-    if ended == 0:
+    """Seconds until the end: from the pace so far, and before the first picture ended, or where the clock was set back
+    behind the start, from the prediction `seconds_per_task` (of the whole fleet: a worker's divided by the workers)."""
+    elapsed = max(0.0, (now - started_at).total_seconds())
+    if ended == 0 or elapsed == 0:
         return max(0.0, seconds_per_task * pending - elapsed)
     return max(0.0, elapsed / ended * pending)
 
@@ -159,6 +188,7 @@ def report_json(
     tally: Tally,
     *,
     phase: Phase,
+    reason: str,
     message: str,
     missing_by_shard: dict[int, int],
     failures: FailurePages,
@@ -173,6 +203,7 @@ def report_json(
         "name": plan.name,
         "run": plan.run,
         "phase": phase.value,
+        "reason": reason,
         "message": message,
         "manifestDigest": plan.manifest_digest,
         "recipeDigest": plan.recipe.digest,

@@ -82,6 +82,13 @@ class Store(Protocol):
         """
         ...
 
+    def now(self) -> datetime:
+        """The store's own time, by which it dates objects, told by its newest answer; no request.
+
+        Raises StoreUnfit where no answer has told it.
+        """
+        ...
+
 
 PROBE_WRITERS = 8
 PROBE_ROUNDS = 3
@@ -127,7 +134,8 @@ UNFIT_REMEDY = (
 
 
 def probe(store: Store, folder: Ref) -> None:
-    """Check that conditional puts have exactly one winner; raises StoreUnfit with what was seen otherwise.
+    """Check that conditional puts have exactly one winner, and that the store tells its time; raises StoreUnfit with
+    what was seen otherwise.
 
     Some S3-like servers check and write in two steps: every writer wins, and two controllers would both plan a run.
     """
@@ -135,3 +143,4 @@ def probe(store: Store, folder: Ref) -> None:
         fault = unfit_because(race(store, folder))
         if fault:
             raise StoreUnfit(f"{folder.bucket}: {fault}. {UNFIT_REMEDY}")
+    store.now()

@@ -70,6 +70,9 @@ class MemoryStore:
         for o in sorted(found, key=lambda o: o.ref.key.encode()):
             yield Listed(ref=o.ref, etag=o.etag, size_bytes=len(o.data), modified_at=o.modified_at)
 
+    def now(self) -> datetime:
+        return self._clock()
+
     def _bucket(self, ref: Ref) -> dict[str, Object]:
         if ref.bucket not in self._objects_by_bucket:
             raise NotFound(f"s3://{ref.bucket}: no such bucket")

@@ -6,8 +6,11 @@ A conditional put whose answer was lost is recognized: the object carries a toke
 
 from __future__ import annotations
 
+import email.utils
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import boto3
@@ -23,12 +26,14 @@ from stylefleet.errors import (
     PermanentError,
     PreconditionFailed,
     StoreUnavailable,
+    StoreUnfit,
     StylefleetError,
 )
 from stylefleet.naming import Ref
 from stylefleet.store import Listed, Object
 
 if TYPE_CHECKING:
+    from botocore.awsrequest import AWSResponse
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import ListObjectsV2OutputTypeDef
 
@@ -100,6 +105,9 @@ class S3Store:
     def __init__(self, client: S3Client, *, attempts: int = ATTEMPTS) -> None:
         self._client = client
         self._attempts = attempts
+        self._told: tuple[datetime, float] | None = None
+        """The store's time as its newest answer has it, and the monotonic clock when that came."""
+        client.meta.events.register("after-call.s3", self._note_time)
 
     def get(self, ref: Ref, *, if_match: str | None = None) -> Object:
         condition: Any = {"IfMatch": _quoted(if_match)} if if_match else {}
@@ -183,12 +191,40 @@ class S3Store:
                 return
             more = {"ContinuationToken": page["NextContinuationToken"]}
 
+    def now(self) -> datetime:
+        if self._told is None:
+            raise StoreUnfit("the store does not tell its time: its answers must have a Date, as HTTP demands")
+        told, at = self._told
+        return told + timedelta(seconds=time.monotonic() - at)
+
+    def _note_time(self, *, http_response: AWSResponse, **_: object) -> None:
+        told = _date_in(http_response.headers)
+        if told is not None:
+            self._told = (told, time.monotonic())
+
     def _page(self, prefix: Ref, more: dict[str, Any]) -> ListObjectsV2OutputTypeDef:
         page = self._client.list_objects_v2(Bucket=prefix.bucket, Prefix=prefix.key, **more)
         if "IsTruncated" not in page:
             # Some proxy's page with status 200. botocore takes it for an empty listing; every run would be an orphan.
             raise StoreUnavailable(f"{prefix}: the answer is no listing")
         return page
+
+
+def _skew(error: botocore.exceptions.ClientError) -> str:
+    """How far this machine's clock is from that of the store, which takes no signature that differs by 15 minutes."""
+    told = _date_in(error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {}))
+    if told is None:
+        return "this machine's clock and the store's are more than 15 minutes apart"
+    minutes = (datetime.now(UTC) - told).total_seconds() / 60
+    return f"this machine's clock is {abs(minutes):.0f} minutes {'ahead of' if minutes > 0 else 'behind'} the store's"
+
+
+def _date_in(headers: Mapping[str, str]) -> datetime | None:
+    """The time in an answer's headers; None where there is none, or none that can be read."""
+    try:
+        return email.utils.parsedate_to_datetime(headers["date"]).astimezone(UTC)
+    except (KeyError, ValueError):
+        return None
 
 
 def _quoted(etag: str | None) -> str:
@@ -237,6 +273,8 @@ def _translated(ref: Ref, error: botocore.exceptions.ClientError) -> StylefleetE
         return NotFound(f"{ref}: no such object")
     if code in _PRECONDITION:
         return PreconditionFailed(f"{ref}: somebody else wrote first")
+    if code == "RequestTimeTooSkewed":
+        return CredentialsExpired(f"{ref}: {_skew(error)}. Set the clock of this machine ({code})")
     if code in _RENEWABLE:
         return CredentialsExpired(f"{ref}: the store does not take these credentials now ({code})")
     if code in _UNKNOWN:

@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from stylefleet import naming, receipt
 from stylefleet.naming import Ref
@@ -78,6 +79,30 @@ def _give_up_second(world: World) -> None:
     world.cluster.finish()
 
 
+def _give_up_first(world: World) -> None:
+    world.cluster.fail(0)
+
+
+def _pause(world: World) -> None:
+    world.put("spring.pause")
+
+
+def _resume(world: World) -> None:
+    world.remove("spring.pause")
+
+
+def _submit_in_a_hurry(world: World) -> None:
+    world.submit(run={"parallelism": 2, "deadline": "1h"})
+
+
+def _two_hours_later(world: World) -> None:
+    world.now += timedelta(hours=2)
+
+
+def _submit_fragile(world: World) -> None:
+    world.submit(run={"parallelism": 2, "maxFailures": 1})
+
+
 def _break_style(world: World) -> None:
     world.memory.put(Ref("shop", "styles/waves.jpg"), b"no picture")
 
@@ -144,6 +169,29 @@ SCENARIOS = (
         totals={"pictures": 4, "skipped": 3, "done": 1, "failed": 0},
         jobs=2,
         computed=4,
+    ),
+    Scenario(
+        name="the run is paused in its middle, and resumed",
+        steps=((_submit,), (), (_work_first, _pause), (), (), (_resume,), (), (_work,)),
+        phase=Phase.SUCCEEDED,
+        totals={"pictures": 3, "skipped": 0, "done": 3, "failed": 0},
+        jobs=2,
+    ),
+    Scenario(
+        name="the run's deadline passes in its middle",
+        steps=((_submit_in_a_hurry,), (), (_work_first, _two_hours_later)),
+        phase=Phase.PARTIALLY_SUCCEEDED,
+        totals={"pictures": 3, "skipped": 0, "done": 2, "failed": 0},
+        computed=2,
+        calm_ticks=5,
+    ),
+    Scenario(
+        name="a shard is given up, which is more than the run bears",
+        steps=((_submit_fragile,), (), (_give_up_first,)),
+        phase=Phase.FAILED,
+        totals={"pictures": 3, "skipped": 0, "done": 0, "failed": 0},
+        computed=0,
+        calm_ticks=5,
     ),
     Scenario(
         name="the style cannot be used",

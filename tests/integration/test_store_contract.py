@@ -166,6 +166,15 @@ def test_times_are_whole_seconds_with_time_zone(box: Box) -> None:
         assert before - timedelta(seconds=2) <= modified_at <= after + timedelta(seconds=2)
 
 
+def test_the_stores_time_is_the_one_by_which_it_dates_objects(box: Box) -> None:
+    box.put("before")
+    told = box.store.now()
+    box.put("after")
+    before, after = (box.store.get(box.ref(key)).modified_at for key in ("before", "after"))
+    assert told.tzinfo is not None
+    assert before - timedelta(seconds=1) <= told <= after + timedelta(seconds=1)
+
+
 def test_a_put_if_absent_goes_through_once(box: Box) -> None:
     box.put("a", b"first", if_absent=True)
     with pytest.raises(PreconditionFailed):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import email.utils
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -17,6 +19,7 @@ from stylefleet.errors import (
     PermanentError,
     PreconditionFailed,
     StoreUnavailable,
+    StoreUnfit,
 )
 from stylefleet.naming import Ref
 from stylefleet.store_s3 import S3Store, make_client
@@ -310,6 +313,54 @@ def test_credentials_that_may_be_renewed_are_tried_again(server: FaultServer, st
     with pytest.raises(StoreUnavailable, match=code):
         store.get(REF)
     assert len(server.requests) > 1
+
+
+def at(now: datetime, answer: Answer) -> Responder:
+    """The answer, given at that time by the server's clock."""
+
+    def respond(request: Request) -> Answer:
+        request.date_time_string = lambda *_: email.utils.format_datetime(now, usegmt=True)  # type: ignore[method-assign]
+        return answer
+
+    return respond
+
+
+@pytest.mark.parametrize(
+    ("ahead", "told"),
+    [(timedelta(hours=1), "60 minutes behind"), (-timedelta(hours=1), "60 minutes ahead of")],
+    ids=["behind", "ahead"],
+)
+def test_a_refusal_for_a_wrong_clock_says_how_wrong_and_what_to_do(
+    server: FaultServer, store: S3Store, ahead: timedelta, told: str
+) -> None:
+    server.respond = at(datetime.now(UTC) + ahead, fault(403, "RequestTimeTooSkewed"))
+    with pytest.raises(StoreUnavailable, match=rf"clock is {told} the store's\. Set the clock of this machine"):
+        store.get(REF)
+
+
+@pytest.mark.parametrize("ahead", [timedelta(hours=1), -timedelta(hours=1)], ids=str)
+def test_the_stores_time_is_told_by_its_newest_answer_whatever_that_is(
+    server: FaultServer, store: S3Store, ahead: timedelta
+) -> None:
+    for answer in (FOUND, fault(404, "NoSuchKey"), fault(412, "PreconditionFailed")):
+        ahead += timedelta(days=1)
+        now = datetime.now(UTC) + ahead
+        server.respond = at(now, answer)
+        with contextlib.suppress(NotFound, PreconditionFailed):
+            store.get(REF)
+        assert timedelta(seconds=-1) <= store.now() - now < timedelta(hours=1)
+
+
+@pytest.mark.parametrize("date", ["", "yesterday"])
+def test_a_store_that_does_not_tell_its_time_is_unfit(server: FaultServer, store: S3Store, date: str) -> None:
+    def respond(request: Request) -> Answer:
+        request.date_time_string = lambda *_: date  # type: ignore[method-assign]
+        return FOUND
+
+    server.respond = respond
+    store.get(REF)
+    with pytest.raises(StoreUnfit, match="must have a Date"):
+        store.now()
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,12 @@ from datetime import timedelta
 import pytest
 import structlog
 
-from stylefleet import naming, run_watch, status, yaml_positions
+from stylefleet import naming, run_watch, status, turns, yaml_positions
 from stylefleet.controller import ASKED_MAX
 from stylefleet.dry_run import DryRunCluster, DryRunStore
 from stylefleet.errors import StoreUnavailable
 from stylefleet.naming import Ref
-from stylefleet.status import Phase
+from stylefleet.status import Ending, Phase
 from stylefleet.turns import URGENT_MAX
 from tests.builders import manifest_bytes
 from tests.world import PICTURES, World
@@ -467,6 +467,279 @@ def test_a_dry_run_says_what_it_would_do_and_changes_nothing(world: World) -> No
     assert {"would_put", "would_create_job", "would_delete_job"} <= events
 
 
+# --- paused -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_pause_marker_stops_the_workers_and_without_it_only_the_rest_is_done(world: World) -> None:
+    world.submit()
+    world.tick()
+    world.cluster.work(only={0})
+    world.put("spring.pause")
+    world.tick()
+    found = world.status()
+    assert (found.phase, found.message) == (Phase.RUNNING, "being paused: its workers are told to end")
+    assert world.cluster.jobs == {}
+    world.tick(3)
+    found = world.status()
+    assert (found.phase, found.done, found.pending, found.eta_seconds) == (Phase.PAUSED, 2, 1, None)
+    assert found.message == "paused by jobs/spring.pause; stylefleet resume spring goes on"
+    assert found.waiting_because == ""
+    world.restart()
+    world.tick(3)
+    assert world.status().phase is Phase.PAUSED
+    assert len(world.cluster.created) == 1
+    world.remove("spring.pause")
+    world.tick()
+    assert (world.status().phase, world.status().message) == (Phase.RUNNING, "")
+    world.work_to_the_end()
+    assert (world.status().phase, world.status().run) == (Phase.SUCCEEDED, found.run)
+    assert sorted(world.cluster.computed) == [f"catalog/{n}.jpg" for n in PICTURES]
+
+
+def test_a_manifest_that_is_paused_from_the_start_is_planned_and_gets_no_job(world: World) -> None:
+    world.put("spring.pause")
+    world.submit()
+    world.tick(3)
+    assert (world.status().phase, world.status().pictures) == (Phase.PAUSED, 3)
+    assert world.cluster.created == []
+    world.remove("spring.pause")
+    world.work_to_the_end()
+    assert world.status().phase is Phase.SUCCEEDED
+
+
+def test_a_new_submission_of_a_paused_name_stays_paused(world: World) -> None:
+    world.submit()
+    world.tick()
+    world.put("spring.pause")
+    world.tick(2)
+    first = world.status().run
+    world.submit()
+    world.tick(2)
+    assert world.status().run != first
+    assert world.status().phase is Phase.PAUSED
+    assert len(world.cluster.created) == 1
+
+
+def test_a_paused_run_can_be_cancelled_and_its_manifest_deleted(world: World) -> None:
+    for name in ("autumn", "spring"):
+        world.submit(name)
+        world.put(f"{name}.pause")
+    world.tick(2)
+    world.put("autumn.cancel")
+    world.remove("spring.yaml")
+    world.tick(3)
+    assert world.status("autumn").phase is Phase.CANCELLED
+    assert world.status("spring").phase is Phase.CANCELLED
+
+
+def test_a_deadline_goes_on_counting_while_a_run_is_paused(world: World) -> None:
+    world.submit(run={"deadline": "6h"})
+    world.tick()
+    world.put("spring.pause")
+    world.tick(2)
+    world.now += timedelta(hours=6)
+    world.tick(3)
+    assert (world.status().phase, world.status().reason) == (Phase.FAILED, "DeadlineExceeded")
+
+
+def test_the_estimate_of_a_resumed_run_does_not_count_the_pause_as_work(world: World) -> None:
+    world.submit()
+    world.tick()
+    world.cluster.work(only={0})
+    world.put("spring.pause")
+    world.tick(2)
+    world.now += timedelta(hours=6)
+    world.tick()
+    world.remove("spring.pause")
+    world.tick(2)
+    eta_seconds = world.status().eta_seconds
+    assert eta_seconds is not None
+    assert eta_seconds < 3600
+
+
+def test_a_paused_run_is_only_watched_and_its_resumption_is_urgent(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "WATCHED_MAX", 0)
+    world.submit()
+    world.put("spring.pause")
+    world.tick(2)
+    assert world.status().phase is Phase.PAUSED
+    looked_at: list[object] = []
+    world.store.before = lambda _, ref: looked_at.append(ref) if "runs/spring/" in str(ref) else None
+    world.tick(3)
+    assert looked_at == []
+    world.remove("spring.pause")
+    world.tick()
+    assert len(world.cluster.created) == 1
+
+
+def test_a_paused_run_neither_waits_nor_runs_in_the_metrics(world: World) -> None:
+    world.submit()
+    world.put("spring.pause")
+    world.tick(3)
+    by_state = {
+        state: world.metrics.registry.get_sample_value("stylefleet_runs", {"state": state})
+        for state in ("running", "waiting", "paused")
+    }
+    assert by_state == {"running": 0, "waiting": 0, "paused": 1}
+
+
+# --- deadlines and failure budgets ------------------------------------------------------------------------------------
+
+
+def test_a_run_is_ended_at_its_deadline_and_keeps_what_is_done(world: World) -> None:
+    world.submit(run={"parallelism": 2, "deadline": "90m"})
+    world.tick()
+    world.cluster.work(only={0})
+    world.now += timedelta(minutes=89)
+    world.tick()
+    assert (world.status().phase, world.status().reason) == (Phase.RUNNING, "")
+    world.now += timedelta(minutes=1)
+    world.tick()
+    found = world.status()
+    assert (found.phase, found.reason) == (Phase.RUNNING, "DeadlineExceeded")
+    assert found.message == "being ended: the deadline of 90 min after submission has passed"
+    assert world.cluster.deleted == [], "first it is said"
+    world.tick()
+    assert world.cluster.jobs == {}
+    assert world.status().phase is Phase.RUNNING, "workers write receipts until they have ended"
+    world.tick()
+    found = world.status()
+    assert (found.phase, found.reason) == (Phase.PARTIALLY_SUCCEEDED, "DeadlineExceeded")
+    assert (found.done, found.failed, found.pending, found.ending) == (2, 0, 1, None)
+    assert found.message.endswith("2 of 3 pictures have a result, stylefleet retry spring does the rest")
+    assert world.report()["reason"] == "DeadlineExceeded"
+    world.restart()
+    world.tick(3)
+    assert len(world.cluster.created) == 1
+    assert world.status() == found
+
+
+def test_a_deadline_that_passed_while_no_controller_ran_is_kept_without_a_job(world: World) -> None:
+    world.submit(run={"deadline": "6h"})
+    world.now += timedelta(hours=7)
+    world.tick(2)
+    found = world.status()
+    assert (found.phase, found.reason, found.done) == (Phase.FAILED, "DeadlineExceeded", 0)
+    assert world.cluster.created == []
+
+
+def test_a_run_with_too_many_failures_is_ended_and_the_same_manifest_again_does_the_rest(world: World) -> None:
+    world.submit(run={"parallelism": 3, "maxFailures": "40%"})
+    world.tick()
+    world.cluster.work(only={0}, bad={"catalog/a.jpg": "truncated"})
+    world.tick(2)
+    assert world.status().reason == "", "one of three is less than 40 %"
+    world.cluster.work(only={1}, bad={"catalog/b.jpg": "truncated"})
+    world.tick(3)
+    found = world.status()
+    assert (found.phase, found.reason, found.failed, found.pending) == (Phase.FAILED, "TooManyFailures", 2, 1)
+    assert found.message.startswith(
+        "2 of 3 pictures failed (2 truncated: cannot be decoded), more than the 1 that maxFailures allows; "
+    )
+    assert world.cluster.jobs == {}
+    world.submit(run={"parallelism": 3, "maxFailures": "40%"})
+    world.work_to_the_end()
+    assert world.status().phase is Phase.SUCCEEDED
+    assert world.cluster.computed == [f"catalog/{n}.jpg" for n in "ababc"]
+
+
+def test_pictures_of_shards_that_were_given_up_are_failures_and_the_run_stays_ended_when_its_job_is_gone(
+    world: World,
+) -> None:
+    world.submit(run={"parallelism": 2, "maxFailures": 1})
+    world.tick()
+    world.cluster.last_words = "OOMKilled: killed for its memory (exit code 137)"
+    world.cluster.fail(0)
+    world.tick()
+    assert "OOMKilled" in world.status().message
+    world.restart()
+    world.tick()
+    assert world.cluster.jobs == {}, "nothing shows the failures any more"
+    world.restart()
+    world.tick(3)
+    found = world.status()
+    assert (found.phase, found.reason, found.pending) == (Phase.FAILED, "TooManyFailures", 3)
+    assert "2 of 3 pictures failed (2 because their shard did: OOMKilled: killed for its memory" in found.message
+    assert len(world.cluster.created) == 1
+
+
+def test_a_run_is_not_ended_for_receipts_that_were_only_not_read_yet(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.picture("d")
+    world.submit(run={"parallelism": 2, "maxFailures": 1})
+    world.tick()
+    world.cluster.work(only={0})
+    world.cluster.work(only={1}, most=1)
+    world.cluster.fail(1)
+    monkeypatch.setattr(run_watch, "READ_A_LOOK_MAX", 1)
+    world.restart()
+    world.tick(2)
+    assert (world.status().phase, world.status().reason, world.status().done) == (Phase.RUNNING, "", 3)
+    assert len(world.cluster.jobs) == 1
+
+
+def test_a_decision_to_end_a_run_survives_a_bucket_that_does_not_answer(world: World) -> None:
+    world.submit(run={"parallelism": 2, "maxFailures": 1})
+    world.tick()
+    world.cluster.fail(0)
+    world.tick(2)
+    assert world.cluster.jobs == {}
+    world.store.before = breaking("report.json", StoreUnavailable("503 SlowDown"))
+    world.tick(2)
+    assert world.status().reason == "StoreUnavailable"
+    world.store.before = lambda *_: None
+    world.restart()
+    world.tick()
+    assert world.status().reason == "TooManyFailures"
+    assert len(world.cluster.created) == 1
+
+
+def test_the_end_of_another_run_of_the_name_is_none_of_this_ones(world: World) -> None:
+    world.submit()
+    world.tick()
+    ending = Ending(reason="DeadlineExceeded", because="")
+    foreign = replace(world.status(), run="another", ending=ending)
+    world.memory.put(Ref("service", "status/spring.json"), status.to_json(foreign))
+    world.restart()
+    world.tick(3)
+    assert (world.status().phase, world.status().ending) == (Phase.RUNNING, None)
+    assert len(world.cluster.jobs) == 1
+
+
+def test_cancelling_goes_before_a_deadline(world: World) -> None:
+    world.submit(run={"deadline": "6h"})
+    world.tick()
+    world.now += timedelta(hours=7)
+    world.put("spring.cancel")
+    world.tick(3)
+    assert (world.status().phase, world.status().reason) == (Phase.CANCELLED, "")
+
+
+# --- clocks -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("jump", [timedelta(hours=1), -timedelta(hours=1)], ids=str)
+def test_a_clock_that_jumps_between_two_looks_does_no_harm(world: World, jump: timedelta) -> None:
+    world.cluster.waiting = "Unschedulable: no GPU"
+    world.submit()
+    world.tick()
+    world.cluster.work(only={0})
+    world.tick()
+    world.now += jump
+    world.tick(3)
+    found = world.status()
+    assert (found.phase, found.done, found.waiting_because) == (Phase.RUNNING, 2, "Unschedulable: no GPU")
+    assert found.eta_seconds is not None
+    assert found.eta_seconds >= 0
+    world.restart()
+    world.work_to_the_end()
+    assert world.status().phase is Phase.SUCCEEDED
+    assert len(world.cluster.created) == 1
+
+
 # --- metrics ----------------------------------------------------------------------------------------------------------
 
 
@@ -485,7 +758,7 @@ def test_each_picture_is_counted_once_in_the_metrics(world: World) -> None:
     assert registry.get_sample_value("stylefleet_tasks_total", {"outcome": "failed", "reason": "too_small"}) == 1
     assert registry.get_sample_value("stylefleet_pending_tasks") == 0
     assert registry.get_sample_value("stylefleet_runs", {"state": "running"}) == 0
-    assert registry.get_sample_value("stylefleet_reconcile_last_success_timestamp_seconds") == world.now.timestamp()
+    assert registry.get_sample_value("stylefleet_reconcile_last_success_timestamp_seconds")
 
 
 def test_the_jobs_of_another_service_in_the_namespace_are_left_alone() -> None:

@@ -16,7 +16,7 @@ from stylefleet.naming import Ref
 from stylefleet.presets import recipe_for
 from stylefleet.recipe import LayerWeight, Recipe, Refinement, Scale
 from stylefleet.recipe_spec import REFINE_MAX, SCALES_MAX, RecipeSpec
-from tests.builders import manifest_bytes, manifest_data
+from tests.builders import make_manifest, manifest_bytes, manifest_data
 
 GOOD = """\
 apiVersion: stylefleet.dev/v1
@@ -45,6 +45,9 @@ spec:
   run:
     parallelism: 4
     queue: gpu-batch
+    priority: high
+    deadline: 90m
+    maxFailures: 2.5%
     resources: {gpu: 0}
 """
 
@@ -87,6 +90,7 @@ def test_a_good_manifest_is_read_with_every_field() -> None:
     assert (spec.output.prefix, spec.output.format, spec.output.quality) == ("s3://shop/restyled/spring/", "png", 80)
     assert (spec.output.depth, spec.output.keep_metadata) == (16, ["exif", "icc"])
     assert (spec.run.parallelism, spec.run.queue, spec.run.resources.gpu) == (4, "gpu-batch", 0)
+    assert (spec.run.priority, spec.run.deadline, spec.run.max_failures) == ("high", "90m", "2.5%")
     recipe = spec.recipe.to_recipe()
     assert (recipe.size_px, recipe.content_weight, recipe.style_weight) == (1024, 1000.0, 0.01)
 
@@ -94,7 +98,8 @@ def test_a_good_manifest_is_read_with_every_field() -> None:
 def test_what_is_left_out_has_its_default() -> None:
     manifest = manifests.parse(manifest_bytes(recipe=None, run=None), name="spring")
     assert manifest.spec.recipe.preset == "balanced"
-    assert manifest.spec.run.parallelism == 8
+    run = manifest.spec.run
+    assert (run.parallelism, run.priority, run.deadline, run.max_failures) == (8, "normal", None, None)
     output = manifest.spec.output
     assert (output.format, output.depth, output.keep_metadata) == ("jpeg", 8, [])
 
@@ -128,7 +133,7 @@ def test_what_is_left_out_has_its_default() -> None:
             "zzz",
             "there is no such field",
             "zzz",
-            "parallelism, queue, resources",
+            "parallelism, queue, priority, deadline, maxFailures, resources",
         ),
         (
             "contentWeight: 1.0e+3",
@@ -731,6 +736,38 @@ def test_lists_are_bounded(field: str, most: int) -> None:
     assert [e.path.rpartition(".")[2] for e in caught.value.errors] == [field]
 
 
+@pytest.mark.parametrize("deadline", ["1m", "90m", "6h", "2d", "99999d"])
+def test_a_deadline_is_minutes_hours_or_days(deadline: str) -> None:
+    assert make_manifest(run={"deadline": deadline}).spec.run.deadline == deadline
+
+
+@pytest.mark.parametrize(
+    "deadline", ["", "6", 6, 6.5, True, "0h", "06h", "-6h", "6 h", "6H", "1h30m", "6h\n", "1e3m", []]
+)
+def test_anything_else_is_no_deadline(deadline: object) -> None:
+    with pytest.raises(ManifestInvalid) as caught:
+        make_manifest(run={"deadline": deadline})
+    (error,) = caught.value.errors
+    assert (error.path, error.message) == ("spec.run.deadline", "this is no duration")
+    assert error.allowed == "minutes, hours or days, such as 90m, 6h or 2d"
+
+
+@pytest.mark.parametrize("failures", [0, 10, 10**9, "0%", "1%", "0.0001%", "12.5%", "100%"])
+def test_a_failure_budget_is_a_count_or_a_share(failures: object) -> None:
+    assert make_manifest(run={"maxFailures": failures}).spec.run.max_failures == failures
+
+
+@pytest.mark.parametrize(
+    "failures", ["", "10", -1, 10**9 + 1, 1.5, True, "101%", "-1%", "1 %", "%", "1.%", "1%\n", "a few"]
+)
+def test_anything_else_is_no_failure_budget(failures: object) -> None:
+    with pytest.raises(ManifestInvalid) as caught:
+        make_manifest(run={"maxFailures": failures})
+    (error,) = caught.value.errors
+    assert (error.path, error.message) == ("spec.run.maxFailures", "this is no number of failures")
+    assert error.allowed == "a count such as 10, or a share of the pictures such as 1%"
+
+
 @pytest.mark.parametrize("name", ["a", "a-1", "x" * 63, "0"])
 def test_names_that_fit_a_kubernetes_label_are_usable(name: str) -> None:
     manifests.parse(manifest_bytes(name), name=name)
@@ -767,6 +804,11 @@ def test_the_schema_is_valid_json_schema_and_describes_every_field() -> None:
         ("size: 1024", "size: 9000"),
         ("quality: 80", "quality: high"),
         ("    queue: gpu-batch", "    queue: GPU"),
+        ("priority: high", "priority: urgent"),
+        ("deadline: 90m", "deadline: 90"),
+        ("deadline: 90m", "deadline: 90s"),
+        ("maxFailures: 2.5%", "maxFailures: -1"),
+        ("maxFailures: 2.5%", "maxFailures: 101%"),
         ("name: spring", "name: Spring"),
     ],
 )

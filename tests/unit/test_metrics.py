@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from collections.abc import Callable
+from datetime import datetime, timedelta
 
 import pytest
 from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.openmetrics.exposition import generate_latest
 
+from stylefleet import metrics as metrics_module
 from stylefleet.metrics import ControllerMetrics
 from stylefleet.receipt import STAGES
 from tests.builders import NOW, failed_receipt, make_receipt
@@ -70,7 +72,6 @@ def test_a_receipt_is_counted_by_outcome_and_reason_with_its_stages(metrics: Con
     assert value(registry, "stylefleet_tasks_total", outcome="failed", reason="too_small") == 1
     assert value(registry, "stylefleet_task_stage_duration_seconds_sum", stage="optimize") == 2.0
     assert value(registry, "stylefleet_task_stage_duration_seconds_count", stage="fetch") == 2
-    assert value(registry, "stylefleet_task_last_success_timestamp_seconds") == NOW.timestamp() + 60
 
 
 def test_a_failure_is_no_success(metrics: ControllerMetrics) -> None:
@@ -78,10 +79,39 @@ def test_a_failure_is_no_success(metrics: ControllerMetrics) -> None:
     assert value(metrics.registry, "stylefleet_task_last_success_timestamp_seconds") == 0
 
 
-def test_the_newest_success_stays_the_newest_when_an_older_receipt_comes_later(metrics: ControllerMetrics) -> None:
-    metrics.observe(make_receipt("catalog/a.jpg", finished_at=NOW))
-    metrics.observe(make_receipt("catalog/b.jpg", finished_at=NOW - timedelta(hours=1)))
-    assert value(metrics.registry, "stylefleet_task_last_success_timestamp_seconds") == NOW.timestamp()
+LAST_SUCCESS = "stylefleet_task_last_success_timestamp_seconds"
+
+
+@pytest.fixture
+def at(monkeypatch: pytest.MonkeyPatch) -> Callable[[datetime], None]:
+    """Sets this machine's clock."""
+    return lambda now: monkeypatch.setattr(metrics_module.time, "time", now.timestamp)
+
+
+def test_the_newest_success_of_an_earlier_controller_stays_when_an_older_receipt_comes_later(
+    metrics: ControllerMetrics, at: Callable[[datetime], None]
+) -> None:
+    at(NOW + timedelta(hours=2))
+    metrics.done_at(make_receipt("catalog/a.jpg", finished_at=NOW))
+    metrics.done_at(make_receipt("catalog/b.jpg", finished_at=NOW - timedelta(hours=1)))
+    assert value(metrics.registry, LAST_SUCCESS) == NOW.timestamp()
+
+
+@pytest.mark.parametrize("skew", [timedelta(hours=1), -timedelta(hours=1)], ids=str)
+def test_a_success_counts_from_when_it_was_seen_whatever_the_workers_clock_says(
+    metrics: ControllerMetrics, at: Callable[[datetime], None], skew: timedelta
+) -> None:
+    at(NOW)
+    metrics.observe(make_receipt(finished_at=NOW + skew))
+    assert value(metrics.registry, LAST_SUCCESS) == NOW.timestamp()
+
+
+def test_a_worker_whose_clock_is_ahead_does_not_hide_a_standstill_from_the_next_controller(
+    metrics: ControllerMetrics, at: Callable[[datetime], None]
+) -> None:
+    at(NOW)
+    metrics.done_at(make_receipt(finished_at=NOW + timedelta(hours=1)))
+    assert value(metrics.registry, LAST_SUCCESS) == NOW.timestamp()
 
 
 def test_a_controller_without_election_counts_as_the_leader(metrics: ControllerMetrics) -> None:

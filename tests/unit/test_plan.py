@@ -27,6 +27,7 @@ from stylefleet.tasks import (
     tasks_from_bytes,
     tasks_per_shard,
 )
+from stylefleet.terms import Terms
 from tests.builders import make_listed, make_manifest, make_plan, make_styles, make_task
 
 
@@ -460,6 +461,7 @@ def test_a_plan_is_read_back_with_every_field() -> None:
         image_format="png",
         depth=16,
         keep_metadata=("exif", "icc"),
+        terms=Terms(priority="high", deadline_seconds=60, failures_max=0),
     )
     assert plans.plan_from_json(plans.plan_to_json(plan)) == plan
     assert (plan.pictures, plan.tasks) == (9, 5)
@@ -469,6 +471,19 @@ def test_a_plan_from_before_depth_and_metadata_has_eight_bit_and_none() -> None:
     document = json.loads(plans.plan_to_json(make_plan(depth=16, keep_metadata=("icc",))))
     del document["depth"], document["keepMetadata"]
     assert plans.plan_from_json(json.dumps(document).encode()) == make_plan()
+
+
+def test_a_plan_from_before_terms_has_none() -> None:
+    document = json.loads(plans.plan_to_json(make_plan(terms=Terms(failures_max=3))))
+    del document["terms"]
+    assert plans.plan_from_json(json.dumps(document).encode()) == make_plan()
+
+
+@pytest.mark.parametrize("terms", [{"failures_max": "1%"}, {"mercy": 1}, 7, None])
+def test_a_plan_with_odd_terms_is_a_plain_error(terms: object) -> None:
+    document = json.loads(plans.plan_to_json(make_plan())) | {"terms": terms}
+    with pytest.raises(RecordUnreadable):
+        plans.plan_from_json(json.dumps(document).encode())
 
 
 def test_equal_plans_are_equal_bytes() -> None:

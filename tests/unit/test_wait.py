@@ -20,8 +20,8 @@ def store() -> MemoryStore:
     return MemoryStore("service", clock=lambda: NOW)
 
 
-def put_status(store: MemoryStore, run: str, phase: Phase) -> None:
-    found = Status(name="spring", run=run, phase=phase, pictures=2, done=2)
+def put_status(store: MemoryStore, run: str, phase: Phase, reason: str = "") -> None:
+    found = Status(name="spring", run=run, phase=phase, reason=reason, pictures=2, done=2)
     store.put(Ref("service", naming.status_key("spring")), status.to_json(found))
 
 
@@ -62,6 +62,13 @@ def test_nobody_answers_is_said_after_a_while(store: MemoryStore, monkeypatch: p
 def test_a_run_whose_manifest_was_deleted_is_told_by_its_status(store: MemoryStore) -> None:
     put_status(store, "r", Phase.CANCELLED)
     assert commands.wait(store, "service", "spring") is ExitCode.CANCELLED
+
+
+@pytest.mark.parametrize("reason", ["DeadlineExceeded", "TooManyFailures"])
+@pytest.mark.parametrize("phase", [Phase.PARTIALLY_SUCCEEDED, Phase.FAILED])
+def test_a_run_that_a_policy_ended_has_an_exit_code_of_its_own(store: MemoryStore, phase: Phase, reason: str) -> None:
+    put_status(store, put_manifest(store), phase, reason)
+    assert commands.wait(store, "service", "spring") == 7
 
 
 def test_a_name_that_nobody_knows_is_not_found(store: MemoryStore) -> None:

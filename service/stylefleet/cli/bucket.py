@@ -1,4 +1,4 @@
-"""The commands that talk to a bucket and nothing else: validate, submit, status, wait, cancel.
+"""The commands that talk to a bucket and nothing else: validate, submit, status, wait.
 
 Data goes to stdout, talk to stderr.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 from rich.console import Console
@@ -36,6 +36,7 @@ EXIT_CODE_BY_PHASE = {
     Phase.CANCELLED: ExitCode.CANCELLED,
 }
 COLOUR_BY_PHASE = {
+    Phase.PAUSED: "blue",
     Phase.SUCCEEDED: "green",
     Phase.PARTIALLY_SUCCEEDED: "yellow",
     Phase.FAILED: "red",
@@ -81,16 +82,29 @@ def submit(store: Store, bucket: str, path: Path, *, wait_for_end: bool) -> Exit
         _print_errors(path.name, error)
         return ExitCode.INVALID
     ref = Ref(bucket, f"{naming.INBOX_PREFIX}{name}.yaml")
-    twins = [found for found in _manifests(store, bucket, name) if found != ref]
+    twins = [found for found in manifests_called(store, bucket, name) if found != ref]
     if twins:
         raise SettingsInvalid(f"{twins[0]} has this name already; delete it first, or choose another metadata.name")
     store.delete(Ref(bucket, naming.cancel_key(name)))
     store.put(ref, data, content_type="application/yaml")
-    Console(stderr=True).print(f"submitted {ref}\nwatch it:  stylefleet wait {name}", highlight=False)
+    say_submitted(store, ref, name)
     return wait(store, bucket, name) if wait_for_end else ExitCode.OK
 
 
-def _manifests(store: Store, bucket: str, name: str) -> list[Ref]:
+def say_submitted(store: Store, ref: Ref, name: str) -> None:
+    """What was put, and what comes next."""
+    paused = is_paused(store, ref.bucket, name)
+    more = f"it is paused:  stylefleet resume {name}" if paused else f"watch it:  stylefleet wait {name}"
+    Console(stderr=True).print(f"submitted {ref}\n{more}", highlight=False)
+
+
+def is_paused(store: Store, bucket: str, name: str) -> bool:
+    """Whether the marker is there."""
+    ref = Ref(bucket, naming.pause_key(name))
+    return any(o.ref == ref for o in store.list(ref))
+
+
+def manifests_called(store: Store, bucket: str, name: str) -> list[Ref]:
     """The files in the inbox that are called `name`; the first is the one that counts."""
     listed = store.list(Ref(bucket, f"{naming.INBOX_PREFIX}{name}."))
     return [o.ref for o in listed if naming.manifest_name(o.ref.key) == name]
@@ -168,7 +182,7 @@ def follow(store: Store, bucket: str, name: str, *, run: str | None) -> Iterator
     """
     answered = False
     for waited in itertools.count():
-        found = _status_or_none(store, bucket, name)
+        found = status_or_none(store, bucket, name)
         if found is not None and (run is None or found.run == run):
             yield found
             if found.phase.final:
@@ -179,7 +193,8 @@ def follow(store: Store, bucket: str, name: str, *, run: str | None) -> Iterator
         time.sleep(POLL_SECONDS)
 
 
-def _status_or_none(store: Store, bucket: str, name: str) -> Status | None:
+def status_or_none(store: Store, bucket: str, name: str) -> Status | None:
+    """None where the controller has not seen the manifest yet."""
     try:
         return read_status(store, bucket, name)
     except NotFound:
@@ -188,7 +203,7 @@ def _status_or_none(store: Store, bucket: str, name: str) -> Status | None:
 
 def submitted_run(store: Store, bucket: str, name: str) -> str | None:
     """The run of the manifest that is in the inbox now; None where there is none. Raises NotFound (bucket)."""
-    refs = _manifests(store, bucket, name)
+    refs = manifests_called(store, bucket, name)
     if not refs:
         return None
     found = store.get(refs[0])
@@ -212,7 +227,7 @@ def wait(store: Store, bucket: str, name: str) -> ExitCode:
         with Progress(*columns, console=console) as progress:
             bar = progress.add_task(_shown(name), total=None, note="waiting for the controller")
             for last in follow(store, bucket, name, run=run):
-                note = last.waiting_because or ready_in(last, datetime.now(UTC)) or last.phase.value
+                note = last.waiting_because or ready_in(last, store.now()) or last.phase.value
                 total = last.pictures or None
                 progress.update(bar, total=total, completed=last.pictures - last.pending, note=_shown(note))
     except KeyboardInterrupt:
@@ -220,15 +235,7 @@ def wait(store: Store, bucket: str, name: str) -> ExitCode:
         return ExitCode.INTERRUPTED
     assert last is not None
     Console().print(status_table(last))
-    return EXIT_CODE_BY_PHASE[last.phase]
-
-
-def cancel(store: Store, bucket: str, name: str) -> None:
-    """Put the marker that stops the run; raises NotFound where there is no such manifest."""
-    if not _manifests(store, bucket, name):
-        raise NotFound(f"{name}: no manifest in s3://{bucket}/{naming.INBOX_PREFIX}")
-    store.put(Ref(bucket, naming.cancel_key(name)), b"")
-    Console(stderr=True).print(f"cancelling {name}; what is finished stays", highlight=False)
+    return ExitCode.ENDED_EARLY if last.reason in statuses.END_REASONS else EXIT_CODE_BY_PHASE[last.phase]
 
 
 def _print_errors(file_name: str, error: ManifestInvalid) -> None:

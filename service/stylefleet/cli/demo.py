@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
@@ -170,7 +169,7 @@ def _follow(console: Console, shop: Shop) -> Status:
     with Progress(*columns, console=console) as progress:
         bar = progress.add_task("", total=None, eta="")
         for last in _statuses(shop, GOOD):
-            eta = commands.ready_in(last, datetime.now(UTC))
+            eta = commands.ready_in(last, shop.store.now())
             progress.update(bar, total=last.pictures or None, completed=last.pictures - last.pending, eta=eta)
     assert last is not None
     return last

@@ -13,6 +13,8 @@ from typing import Annotated
 import typer
 
 from stylefleet import __version__
+from stylefleet.cli import runs
+from stylefleet.cli.options import BucketOption, EndpointOption, NameArgument
 from stylefleet.errors import ExitCode, NotFound, PermanentError, StylefleetError, TransientError, printable
 from stylefleet.recipe import BACKBONES, PRESETS
 
@@ -23,14 +25,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=True,
 )
-
-BucketOption = Annotated[
-    str, typer.Option("--bucket", envvar="STYLEFLEET_BUCKET", help="The service's bucket.", show_default=False)
-]
-EndpointOption = Annotated[
-    str | None,
-    typer.Option("--endpoint", envvar="STYLEFLEET_S3_ENDPOINT", help="S3 server other than AWS.", show_default=False),
-]
 
 
 def main() -> None:
@@ -157,7 +151,7 @@ def submit(
 
 @app.command()
 def status(
-    name: Annotated[str, typer.Argument(help="The manifest's name.")],
+    name: NameArgument,
     bucket: BucketOption,
     endpoint: EndpointOption = None,
     output: Annotated[str, typer.Option("-o", "--output", help="table or json.")] = "table",
@@ -173,11 +167,12 @@ def status(
 
 @app.command()
 def wait(
-    name: Annotated[str, typer.Argument(help="The manifest's name.")],
+    name: NameArgument,
     bucket: BucketOption,
     endpoint: EndpointOption = None,
 ) -> None:
-    """Show a run's progress until it has ended; the exit code says how (0 all, 3 partly, 2 rejected, 6 cancelled).
+    """Show a run's progress until it has ended; the exit code says how (0 all, 3 partly, 2 rejected, 6 cancelled, 7
+    ended by its deadline or by too many failures).
 
     Example: stylefleet wait spring-catalog && echo done
     """
@@ -186,19 +181,8 @@ def wait(
     raise typer.Exit(commands.wait(commands.open_store(endpoint), bucket, name))
 
 
-@app.command()
-def cancel(
-    name: Annotated[str, typer.Argument(help="The manifest's name.")],
-    bucket: BucketOption,
-    endpoint: EndpointOption = None,
-) -> None:
-    """Stop a run; what is finished stays.
-
-    Example: stylefleet cancel spring-catalog
-    """
-    from stylefleet.cli import bucket as commands
-
-    commands.cancel(commands.open_store(endpoint), bucket, name)
+for _command in (runs.cancel, runs.pause, runs.resume, runs.retry):
+    app.command()(_command)
 
 
 @app.command()

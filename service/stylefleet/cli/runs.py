@@ -1,0 +1,58 @@
+"""The commands about a run that is already submitted. Thin, as in `main`, which registers them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from stylefleet.cli.options import BucketOption, EndpointOption, NameArgument
+
+
+def cancel(name: NameArgument, bucket: BucketOption, endpoint: EndpointOption = None) -> None:
+    """Stop a run; what is finished stays.
+
+    Example: stylefleet cancel spring-catalog
+    """
+    from stylefleet.cli import bucket as buckets
+    from stylefleet.cli import markers
+
+    markers.cancel(buckets.open_store(endpoint), bucket, name)
+
+
+def pause(name: NameArgument, bucket: BucketOption, endpoint: EndpointOption = None) -> None:
+    """Have a run's workers end until it is resumed; they keep what they have. Its deadline goes on counting.
+
+    Example: stylefleet pause spring-catalog
+    """
+    from stylefleet.cli import bucket as buckets
+    from stylefleet.cli import markers
+
+    markers.pause(buckets.open_store(endpoint), bucket, name)
+
+
+def resume(name: NameArgument, bucket: BucketOption, endpoint: EndpointOption = None) -> None:
+    """Go on with a run that was paused.
+
+    Example: stylefleet resume spring-catalog
+    """
+    from stylefleet.cli import bucket as buckets
+    from stylefleet.cli import markers
+
+    markers.resume(buckets.open_store(endpoint), bucket, name)
+
+
+def retry(
+    name: NameArgument,
+    bucket: BucketOption,
+    endpoint: EndpointOption = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Stay until the run has ended.")] = False,
+) -> None:
+    """Submit a run's own manifest again: what failed, or was not done, is done; what has a result is left alone.
+
+    Example: stylefleet retry spring-catalog --wait
+    """
+    from stylefleet.cli import bucket as buckets
+    from stylefleet.cli import retry as command
+
+    raise typer.Exit(command.retry(buckets.open_store(endpoint), bucket, name, wait_for_end=wait))
