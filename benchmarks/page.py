@@ -13,8 +13,8 @@ from benchmarks.result import COLUMNS, Report
 _HEAD = """# Benchmarks
 
 Written by `python -m benchmarks --write docs/benchmarks.md`; ratios are between numbers of the same run. What other
-machines could do is arithmetic, and is in [roofline.md](roofline.md). A CPU with AVX-512 in place of AMX, and an earlier
-engine: [benchmarks-avx512.md](benchmarks-avx512.md).
+machines could do is arithmetic, and is in [roofline.md](roofline.md). Of a CPU without matrix
+units, and of an earlier engine: [benchmarks-avx512.md](benchmarks-avx512.md).
 """
 
 
