@@ -49,6 +49,8 @@ class ControllerSettings:
     """STYLEFLEET_ALLOWED: folders that manifests may read and write, separated by spaces; the own bucket by default."""
     poll_seconds: float
     """STYLEFLEET_POLL_SECONDS: pause between two looks at the bucket."""
+    notifications: str | None
+    """STYLEFLEET_NOTIFICATIONS: URL of the SQS queue with the bucket's notifications, which shorten that pause."""
     http_port: int
     """STYLEFLEET_HTTP_PORT: /metrics, /healthz and /readyz; 0 takes any free port."""
     shard_seconds: float
@@ -88,6 +90,7 @@ _WORKER_VARIABLES = ("STYLEFLEET_VGG19_WEIGHTS", "STYLEFLEET_VGG19_SHA256", "TF_
 
 
 _ENDPOINT = re.compile(r"https?://[^\s/?#@]+(/[^\s?#@]*)?")
+_QUEUE_URL = re.compile(r"https?://[^\s/?#@]+/[^\s?#@]+")
 
 
 def _required(environment: Mapping[str, str], name: str) -> str:
@@ -126,6 +129,16 @@ def _endpoint(environment: Mapping[str, str], name: str) -> str | None:
         # Not quoted: a user and a password in it would now be in the log, and later in every Job.
         raise SettingsInvalid(f"{name}: allowed is an address such as http://minio:9000, without user and query")
     return endpoint
+
+
+def _queue_url(environment: Mapping[str, str]) -> str | None:
+    url = environment.get("STYLEFLEET_NOTIFICATIONS") or None
+    if url is not None and not _QUEUE_URL.fullmatch(url):
+        example = "https://sqs.eu-west-1.amazonaws.com/111122223333/stylefleet"
+        raise SettingsInvalid(
+            f"STYLEFLEET_NOTIFICATIONS: allowed is a queue's URL such as {example}, without user and query"
+        )
+    return url
 
 
 def _memory(environment: Mapping[str, str], name: str, default: str) -> str:
@@ -169,6 +182,7 @@ def controller_settings(environment: Mapping[str, str] = os.environ) -> Controll
         cluster="local" if cluster == "local" else "kubernetes",
         allowed=tuple(allowed),
         poll_seconds=_number(environment, "STYLEFLEET_POLL_SECONDS", 10, minimum=0.1),
+        notifications=_queue_url(environment),
         http_port=_whole(environment, "STYLEFLEET_HTTP_PORT", 8080, minimum=0, maximum=65535),
         shard_seconds=_number(environment, "STYLEFLEET_SHARD_SECONDS", 900, minimum=1),
         worker_flops=1e9 * _number(environment, "STYLEFLEET_WORKER_GFLOPS", 10_000, minimum=0.001),
