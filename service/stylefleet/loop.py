@@ -13,6 +13,7 @@ import structlog
 from stylefleet import http_server, notifications, store
 from stylefleet.cluster import Cluster
 from stylefleet.cluster_local import LocalCluster
+from stylefleet.cluster_namespaces import NamespacedCluster
 from stylefleet.controller import Controller
 from stylefleet.dry_run import DryRunCluster, DryRunStore
 from stylefleet.errors import SettingsInvalid, StylefleetError, TransientError
@@ -56,6 +57,7 @@ def run(settings: ControllerSettings, *, once: bool, dry_run: bool) -> None:
         cluster=DryRunCluster(cluster) if dry_run else cluster,
         bucket=bucket,
         allowed=settings.allowed,
+        tenants=settings.tenants,
         template=settings.worker,
         pace=Pace(
             shard_seconds=settings.shard_seconds,
@@ -79,11 +81,18 @@ def run(settings: ControllerSettings, *, once: bool, dry_run: bool) -> None:
 def _cluster(settings: ControllerSettings, *, look_only: bool, before_send: Callable[[], None] | None) -> Cluster:
     if settings.cluster == "local":
         return LocalCluster(settings.local_folder, slots=settings.local_slots, look_only=look_only)
+    return kubernetes_cluster(settings, before_send=before_send)
+
+
+def kubernetes_cluster(settings: ControllerSettings, *, before_send: Callable[[], None] | None = None) -> Cluster:
+    """The namespaces in which this service makes Jobs."""
     from stylefleet import cluster_kubernetes
 
-    return cluster_kubernetes.KubernetesCluster(
-        cluster_kubernetes.connect(before_send=before_send), settings.worker.namespace
-    )
+    connection = cluster_kubernetes.connect(before_send=before_send)
+    clusters = {
+        namespace: cluster_kubernetes.KubernetesCluster(connection, namespace) for namespace in settings.namespaces
+    }
+    return NamespacedCluster(clusters) if len(clusters) > 1 else clusters[settings.worker.namespace]
 
 
 def _elector(settings: ControllerSettings) -> Elector | None:

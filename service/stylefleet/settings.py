@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Literal
 
 from stylefleet import naming, worker_pod
+from stylefleet import tenants as tenancy
 from stylefleet.errors import SettingsInvalid
 from stylefleet.jobs import WorkerTemplate
 from stylefleet.memory import bytes_of
 from stylefleet.naming import Ref
+from stylefleet.tenants import Tenants
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +49,8 @@ class ControllerSettings:
     """STYLEFLEET_CLUSTER: where workers run."""
     allowed: tuple[Ref, ...]
     """STYLEFLEET_ALLOWED: folders that manifests may read and write, separated by spaces; the own bucket by default."""
+    tenants: Tenants
+    """STYLEFLEET_TENANTS: who has a folder of the inbox, in place of STYLEFLEET_ALLOWED: a JSON list, or its file."""
     poll_seconds: float
     """STYLEFLEET_POLL_SECONDS: pause between two looks at the bucket."""
     notifications: str | None
@@ -64,6 +68,11 @@ class ControllerSettings:
     """STYLEFLEET_LOCAL_FOLDER: state and worker logs of the local cluster."""
     local_slots: int
     """STYLEFLEET_LOCAL_SLOTS: worker processes at a time."""
+
+    @property
+    def namespaces(self) -> tuple[str, ...]:
+        """Where there may be Jobs; the controller's own namespace first."""
+        return tenancy.namespaces(self.tenants, default=self.worker.namespace)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,6 +190,7 @@ def controller_settings(environment: Mapping[str, str] = os.environ) -> Controll
         store=store,
         cluster="local" if cluster == "local" else "kubernetes",
         allowed=tuple(allowed),
+        tenants=_tenants(environment, store.bucket),
         poll_seconds=_number(environment, "STYLEFLEET_POLL_SECONDS", 10, minimum=0.1),
         notifications=_queue_url(environment),
         http_port=_whole(environment, "STYLEFLEET_HTTP_PORT", 8080, minimum=0, maximum=65535),
@@ -214,6 +224,22 @@ def _election(environment: Mapping[str, str], cluster: str) -> ElectionSettings 
     if cluster != "kubernetes":
         raise SettingsInvalid(f"STYLEFLEET_LEASE: found {lease!r}, allowed only with STYLEFLEET_CLUSTER=kubernetes")
     return ElectionSettings(lease=lease, identity=_required(environment, "STYLEFLEET_IDENTITY"))
+
+
+def _tenants(environment: Mapping[str, str], service_bucket: str) -> Tenants:
+    text = environment.get("STYLEFLEET_TENANTS") or ""
+    if not text:
+        return {}
+    if environment.get("STYLEFLEET_ALLOWED"):
+        raise SettingsInvalid(
+            "STYLEFLEET_ALLOWED: not allowed beside STYLEFLEET_TENANTS, where each tenant has its own"
+        )
+    try:
+        if not text.lstrip().startswith(("[", "{")):
+            text = Path(text).read_text()
+        return tenancy.parse(text, service_bucket=service_bucket)
+    except (OSError, ValueError) as error:
+        raise SettingsInvalid(f"STYLEFLEET_TENANTS: {error}") from error
 
 
 def _worker_pod(environment: Mapping[str, str]) -> worker_pod.WorkerPod:

@@ -144,6 +144,9 @@ def submit(
     manifest: Annotated[Path, typer.Argument(help="The manifest file; its name is metadata.name.")],
     bucket: BucketOption,
     endpoint: EndpointOption = None,
+    tenant: Annotated[
+        str, typer.Option(help="Whose folder of the inbox it goes to, where there are tenants.", show_default=False)
+    ] = "",
     wait: Annotated[bool, typer.Option("--wait", help="Stay until the run has ended.")] = False,
 ) -> None:
     """Check a manifest and put it into the inbox; put again, it restyles only what is new.
@@ -152,12 +155,13 @@ def submit(
     """
     from stylefleet.cli import bucket as commands
 
-    raise typer.Exit(commands.submit(commands.open_store(endpoint), bucket, manifest, wait_for_end=wait))
+    store = commands.open_store(endpoint)
+    raise typer.Exit(commands.submit(store, bucket, manifest, tenant=tenant, wait_for_end=wait))
 
 
 @app.command()
 def status(
-    name: Annotated[str, typer.Argument(help="The manifest's name.")],
+    name: Annotated[str, typer.Argument(help="The manifest's name; TENANT/NAME where there are tenants.")],
     bucket: BucketOption,
     endpoint: EndpointOption = None,
     output: Annotated[str, typer.Option("-o", "--output", help="table or json.")] = "table",
@@ -173,7 +177,7 @@ def status(
 
 @app.command()
 def wait(
-    name: Annotated[str, typer.Argument(help="The manifest's name.")],
+    name: Annotated[str, typer.Argument(help="The manifest's name; TENANT/NAME where there are tenants.")],
     bucket: BucketOption,
     endpoint: EndpointOption = None,
 ) -> None:
@@ -188,7 +192,7 @@ def wait(
 
 @app.command()
 def cancel(
-    name: Annotated[str, typer.Argument(help="The manifest's name.")],
+    name: Annotated[str, typer.Argument(help="The manifest's name; TENANT/NAME where there are tenants.")],
     bucket: BucketOption,
     endpoint: EndpointOption = None,
 ) -> None:
@@ -240,14 +244,14 @@ def retire(
 
     Example: stylefleet retire
     """
-    from stylefleet import cluster_kubernetes, logs
+    from stylefleet import logs, loop
     from stylefleet import retire as command
     from stylefleet.settings import controller_settings
 
     logs.configure(component="retire")
     settings = controller_settings()
-    cluster = cluster_kubernetes.KubernetesCluster(cluster_kubernetes.connect(), settings.worker.namespace)
-    command.retire(cluster, settings.store.bucket, seconds=seconds)
+    cluster = loop.kubernetes_cluster(settings)
+    command.retire(cluster, settings.store.bucket, namespaces=settings.namespaces, seconds=seconds)
 
 
 @app.command()
