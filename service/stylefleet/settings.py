@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -73,6 +73,14 @@ class ControllerSettings:
     def namespaces(self) -> tuple[str, ...]:
         """Where there may be Jobs; the controller's own namespace first."""
         return tenancy.namespaces(self.tenants, default=self.worker.namespace)
+
+    def for_tenant(self, tenant: str) -> ControllerSettings:
+        """What counts for one tenant's Jobs: its namespace, in which there is no Lease. Raises SettingsInvalid."""
+        if tenant not in self.tenants:
+            allowed = ", ".join(self.tenants) or "none, since STYLEFLEET_TENANTS is not set"
+            raise SettingsInvalid(f"--tenant: found {tenant!r}, allowed are {allowed}")
+        namespace = self.tenants[tenant].namespace or self.worker.namespace
+        return replace(self, worker=replace(self.worker, namespace=namespace), election=None)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -100,6 +100,23 @@ def test_the_setting_is_the_list_or_a_file_with_it(tmp_path: Path) -> None:
     assert controller_settings({"STYLEFLEET_BUCKET": "service"}).tenants == {}
 
 
+def test_the_doctor_looks_where_a_tenants_jobs_are() -> None:
+    environment = {
+        "STYLEFLEET_BUCKET": "service",
+        "STYLEFLEET_NAMESPACE": "fleet",
+        "STYLEFLEET_LEASE": "fleet",
+        "STYLEFLEET_IDENTITY": "pod-1",
+    }
+    settings = controller_settings(environment | {"STYLEFLEET_TENANTS": json.dumps([ART, TOYS])})
+    assert settings.for_tenant("art").worker.namespace == "art-jobs"
+    assert settings.for_tenant("art").election is None
+    assert settings.for_tenant("toys").worker.namespace == "fleet"
+    with pytest.raises(SettingsInvalid, match=r"^--tenant: found 'arts', allowed are art, toys"):
+        settings.for_tenant("arts")
+    with pytest.raises(SettingsInvalid, match="allowed are none, since STYLEFLEET_TENANTS is not set"):
+        controller_settings(environment).for_tenant("art")
+
+
 @pytest.mark.parametrize(
     ("environment", "words"),
     [

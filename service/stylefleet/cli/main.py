@@ -259,6 +259,7 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
     gpus: Annotated[int, typer.Option(min=0, max=1, help="GPUs that the probe asks for, as manifests do.")] = 1,
     queue: Annotated[str | None, typer.Option(help="Queue that the probe goes through, as manifests name it.")] = None,
+    tenant: Annotated[str, typer.Option(help="In whose namespace to look and probe.", show_default="our own")] = "",
     wait_seconds: Annotated[
         int, typer.Option(min=1, help="How long the probe may take to be scheduled, pulled and run.")
     ] = 180,
@@ -278,7 +279,8 @@ def doctor(
         raise typer.Exit(importlib.import_module("stylefleet.doctor_worker").main(os.environ, worker, gpus=gpus))
     from stylefleet.cli import doctor as command
 
-    raise typer.Exit(command.run(as_json=as_json, gpus=gpus, queue=queue, wait_seconds=wait_seconds))
+    outcome = command.run(as_json=as_json, gpus=gpus, queue=queue, tenant=tenant, wait_seconds=wait_seconds)
+    raise typer.Exit(outcome)
 
 
 @app.command()
