@@ -40,6 +40,7 @@ def _plan(pictures: int) -> tuple[float, float]:
     planner.plan_run(
         store,
         "shop",
+        name="bench",
         manifest=manifest,
         manifest_bytes=MANIFEST,
         run="r",

@@ -167,6 +167,7 @@ def make_job_view(**changes: object) -> JobView:
     view = JobView(
         name=naming.job_name("spring", RUN),
         uid="uid-1",
+        namespace="art",
         owner_name="spring",
         run=RUN,
         bucket="service",

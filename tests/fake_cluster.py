@@ -64,6 +64,9 @@ class FakeCluster:
         self.after("list_jobs", None)
         return jobs
 
+    def require_listed(self, namespace: str) -> None:
+        """Nothing to say: `list_jobs` has raised."""
+
     def release_job(self, job: JobView) -> None:
         self.before("release_job", job)
         found = self.jobs.get(job.name)
@@ -119,7 +122,7 @@ class FakeCluster:
 
     def _do_index(self, job: Json, index: int, bad: Mapping[str, str], most: int) -> bool:
         labels = job["metadata"]["labels"]
-        name, run = labels[naming.LABEL_NAME], labels[naming.LABEL_RUN]
+        name, run = naming.name_of_label(labels[naming.LABEL_NAME]), labels[naming.LABEL_RUN]
         plan = plan_from_json(self._store.get(Ref(self._bucket, naming.plan_key(name, run))).data)
         entry = plan.shards[index]
         data = self._store.get(Ref(self._bucket, naming.shard_key(name, run, index, entry.digest))).data
@@ -164,7 +167,8 @@ class FakeCluster:
             job["status"] |= {"active": 0, "ready": 0}
 
     def _of(self, name: str) -> list[Json]:
-        return [j for j in self.jobs.values() if j["metadata"]["labels"][naming.LABEL_NAME] == name]
+        label = naming.label_of(name)
+        return [j for j in self.jobs.values() if j["metadata"]["labels"][naming.LABEL_NAME] == label]
 
 
 class HookedStore:

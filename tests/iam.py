@@ -16,27 +16,37 @@ from stylefleet.naming import Ref
 from stylefleet.store import Listed, Object, Store
 
 POLICIES = Path(__file__).parents[1] / "docs/iam"
-BUCKETS = {"SERVICE-BUCKET": "service", "PICTURES-BUCKET": "shop"}
+NAMES = {"SERVICE-BUCKET": "service", "PICTURES-BUCKET": "shop", "TENANT": "art"}
 Grant = tuple[str, str]
 """Action and resource pattern."""
 
 
 def grants(name: str) -> frozenset[Grant]:
-    """What a policy allows, with these tests' buckets."""
+    """What a policy allows, with these tests' names. A condition on the prefix of a listing is part of the resource."""
     text = (POLICIES / f"{name}.json").read_text()
-    for placeholder, bucket in BUCKETS.items():
-        text = text.replace(placeholder, bucket)
+    for placeholder, ours in NAMES.items():
+        text = text.replace(placeholder, ours)
     found: set[Grant] = set()
     for statement in json.loads(text)["Statement"]:
-        assert set(statement) == {"Sid", "Effect", "Action", "Resource"}, "this reader knows no conditions"
+        condition = statement.pop("Condition", {"StringLike": {"s3:prefix": [""]}})
+        assert set(statement) == {"Sid", "Effect", "Action", "Resource"}, "this reader knows nothing else"
         assert statement["Effect"] == "Allow"
         actions, resources = ([x] if isinstance(x, str) else x for x in (statement["Action"], statement["Resource"]))
+        assert set(condition) == {"StringLike"}, "this reader knows no other conditions"
+        assert set(condition["StringLike"]) == {"s3:prefix"}
+        prefixes = condition["StringLike"]["s3:prefix"]
+        resources = [r + (f"?prefix={prefix}" if prefix else "") for r in resources for prefix in prefixes]
         found |= {(action, resource) for action in actions for resource in resources}
     return frozenset(found)
 
 
 def _fits(pattern: str, resource: str) -> bool:
     return re.fullmatch(re.escape(pattern).replace(r"\*", ".*"), resource) is not None
+
+
+def allows(granted: frozenset[Grant], action: str, resource: str) -> bool:
+    """Whether a policy allows this; `resource` is `bucket/key`, or `bucket?prefix=...` for a listing."""
+    return any(grant[0] == action and _fits(grant[1], f"arn:aws:s3:::{resource}") for grant in granted)
 
 
 @dataclass

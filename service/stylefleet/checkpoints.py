@@ -39,9 +39,10 @@ class Checkpoint:
 class Checkpoints:
     """The checkpoints of one shard's tasks. Safe to use from several threads, for different tasks."""
 
-    def __init__(self, store: Store, bucket: str) -> None:
+    def __init__(self, store: Store, bucket: str, *, tenant: str = "") -> None:
         self._store = store
         self._bucket = bucket
+        self._tenant = tenant
         self._present: set[str] = set()
         """Tasks that have one in the bucket."""
 
@@ -88,4 +89,4 @@ class Checkpoints:
             self._present.discard(task_id)
 
     def _ref(self, task_id: str) -> Ref:
-        return Ref(self._bucket, naming.checkpoint_key(task_id))
+        return Ref(self._bucket, naming.checkpoint_key(task_id, self._tenant))

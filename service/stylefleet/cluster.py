@@ -1,5 +1,5 @@
 """The cluster as Stylefleet sees it: somewhere that carries out Indexed Jobs. Two real ones obey one contract:
-`KubernetesCluster` and `LocalCluster` (processes on this machine).
+`KubernetesCluster` and `LocalCluster` (processes on this machine). `NamespacedCluster` makes one of several.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from stylefleet.jobs import JobView, Json
 
 
 class Cluster(Protocol):
-    """Indexed Jobs of one namespace.
+    """Indexed Jobs.
 
     Every method may raise AccessDenied (permanent) and ClusterUnavailable (transient).
     """
@@ -20,7 +20,11 @@ class Cluster(Protocol):
         ...
 
     def list_jobs(self) -> list[JobView]:
-        """All Jobs that Stylefleet made."""
+        """All Jobs that Stylefleet made; of several namespaces, those that answer."""
+        ...
+
+    def require_listed(self, namespace: str) -> None:
+        """Raises what the last `list_jobs` met in this namespace: nobody knows which Jobs are there."""
         ...
 
     def release_job(self, job: JobView) -> None:

@@ -74,6 +74,9 @@ class LocalCluster:
             self._advance()
         return [view(job) for job in self._jobs()]
 
+    def require_listed(self, namespace: str) -> None:
+        """Nothing to say: `list_jobs` has raised."""
+
     def release_job(self, job: JobView) -> None:
         """Nothing cleans up here but us, so a finished Job is removed."""
         if job.finished:

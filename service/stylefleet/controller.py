@@ -13,6 +13,7 @@ import structlog
 
 from stylefleet import manifest as manifests
 from stylefleet import naming, planner, yaml_positions
+from stylefleet import tenants as tenancy
 from stylefleet.cluster import Cluster
 from stylefleet.errors import FieldError, ManifestInvalid, PreconditionFailed, StylefleetError
 from stylefleet.inbox import Inbox, Markers, Submission, inbox_of
@@ -26,6 +27,7 @@ from stylefleet.run_watch import RunWatch
 from stylefleet.status import Phase, Status
 from stylefleet.status_book import StatusBook
 from stylefleet.store import Listed, Store
+from stylefleet.tenants import Tenants
 from stylefleet.turns import URGENT_MAX, Candidate, turns
 
 log = structlog.get_logger(__name__)
@@ -50,16 +52,18 @@ class Controller:
         template: WorkerTemplate,
         pace: Pace,
         metrics: ControllerMetrics,
+        tenants: Tenants | None = None,
     ) -> None:
         self._store = store
         self._cluster = cluster
         self._bucket = bucket
-        self._allowed = allowed
+        self._allowed_to_all = allowed
         self._template = template
         self._pace = pace
         self._metrics = metrics
         # Of one clock, the store's: what this machine's says is never compared with the time of an object.
         self._clock = store.now
+        self._tenants = tenants or {}
         self._book = StatusBook(store, bucket)
         self._runs: dict[str, RunWatch] = {}
         self._ticks = 0
@@ -76,12 +80,13 @@ class Controller:
         """
         started = time.monotonic()
         self._ticks += 1
-        inbox = inbox_of(self._store.list(Ref(self._bucket, naming.INBOX_PREFIX)))
+        listing = self._store.list(Ref(self._bucket, naming.INBOX_PREFIX))
+        inbox = inbox_of(listing, of_tenants=bool(self._tenants))
         # Jobs before receipts: what a finished Job did is then surely among the receipts.
         jobs: dict[str, dict[str, JobView]] = defaultdict(dict)
         for job in self._cluster.list_jobs():
             if job.bucket == self._bucket:
-                jobs[job.owner_name][job.run] = job
+                jobs[self._owner(job)][job.run] = job
         if self._gone_once is None:
             self._book.load_all()
             self._gone_once = set()
@@ -123,6 +128,17 @@ class Controller:
         job = own_jobs.get(run.plan.run)
         return job is None or bool(job.finished) or job.deleting
 
+    def _owner(self, job: JobView) -> str:
+        """The manifest that the Job works for; nobody's where it is in a namespace that is not the tenant's. Whoever
+        makes Jobs there may have written another tenant's name on it."""
+        if not self._tenants or job.namespace == self._namespace(job.owner_name):
+            return job.owner_name
+        log.warning("job_out_of_place", job=job.name, namespace=job.namespace, manifest=job.owner_name)
+        return ""
+
+    def _namespace(self, name: str) -> str:
+        return tenancy.namespace_for(name, self._tenants, default=self._template.namespace)
+
     def _guarded(self, name: str, step: Callable[[], None]) -> None:
         try:
             step()
@@ -158,12 +174,15 @@ class Controller:
             self._runs.pop(name, None)
             return
         try:
+            self._cluster.require_listed(self._namespace(name))
+            allowed = self._allowed(name, own_jobs)
             if self._stop_others(name, run_id, own_jobs):
                 # Not before they are gone: a worker of the old run must not write over a result of the new one.
                 message = "waiting for the workers of the run before to end"
                 self._book.put(Status(name=name, run=run_id, phase=Phase.PENDING, message=message), self._clock())
                 return
-            plan = planner.load_plan(self._store, self._bucket, name, run_id) or self._plan(name, run_id, found.data)
+            plan = planner.load_plan(self._store, self._bucket, name, run_id)
+            plan = plan or self._plan(name, run_id, found.data, allowed)
             run = self._runs[name] = RunWatch(self._store, self._bucket, plan, submission)
         except ManifestInvalid as error:
             self._reject(name, run_id, submission, error)
@@ -178,11 +197,21 @@ class Controller:
     def _go_on(self, run: RunWatch, own_jobs: _JobsByRun, asked: Markers) -> None:
         name, run_id = run.plan.name, run.plan.run
         try:
+            self._cluster.require_listed(self._namespace(name))
             self._step(run, own_jobs.get(run_id), asked)
         except PreconditionFailed:
             raise  # another controller is at work: its word stands
         except Exception as error:
             self._hold_up(name, run_id, error)
+            raise
+
+    def _allowed(self, name: str, own_jobs: _JobsByRun) -> tuple[Ref, ...]:
+        """Folders that the manifest may use; raises ManifestInvalid where it belongs to nobody, and ends its workers:
+        they may still run where a tenant was taken off the list."""
+        try:
+            return tenancy.allowed_for(name, self._tenants, everybody=self._allowed_to_all)
+        except ManifestInvalid:
+            self._stop_others(name, "", own_jobs)
             raise
 
     def _hold_up(self, name: str, run_id: str, error: Exception) -> None:
@@ -225,12 +254,13 @@ class Controller:
         if job is not None and job.held:
             self._cluster.release_job(job)
 
-    def _plan(self, name: str, run_id: str, data: bytes) -> Plan:
-        manifest = manifests.parse(data, name=name, allowed=self._allowed, service_bucket=self._bucket)
+    def _plan(self, name: str, run_id: str, data: bytes, allowed: tuple[Ref, ...]) -> Plan:
+        manifest = manifests.parse(data, name=name, allowed=allowed, service_bucket=self._bucket)
         self._book.put(Status(name=name, run=run_id, phase=Phase.PENDING, message="being planned"), self._clock())
         plan = planner.plan_run(
             self._store,
             self._bucket,
+            name=name,
             manifest=manifest,
             manifest_bytes=data,
             run=run_id,
@@ -269,7 +299,8 @@ class Controller:
             case CreateJob():
                 # A controller that slept must not make the Job of a run that another has ended meanwhile.
                 self._book.confirm(run.plan.name)
-                self._cluster.create_job(job_for(run.whole_plan(), self._template))
+                template = replace(self._template, namespace=self._namespace(run.plan.name))
+                self._cluster.create_job(job_for(run.whole_plan(), template))
             case DeleteJob(job=job):
                 self._cluster.delete_job(job)
             case ReleaseJob(job=job):
@@ -312,13 +343,16 @@ class Controller:
 
     def _end_orphans(self, names: Collection[str], jobs: Mapping[str, _JobsByRun]) -> None:
         """Cancel runs whose manifest was deleted; seen gone twice, since a listing may race with a new put."""
-        gone = (jobs.keys() | self._book.live_names()).difference(names)
+        known = (jobs.keys() | self._book.live_names()).difference(names)
+        # Without the setting tenants' runs rest: a variable that was forgotten must not cancel them.
+        gone = {name for name in known if tenancy.concerns(name, self._tenants)}
         for name in sorted(gone & (self._gone_once or set()))[:URGENT_MAX]:
             own = jobs.get(name, {}).values()
             self._guarded(name, lambda: self._end_orphan(name, own))  # noqa: B023 - called at once
         self._gone_once = gone
 
     def _end_orphan(self, name: str, own: Collection[JobView]) -> None:
+        self._cluster.require_listed(self._namespace(name))
         for job in own:
             log.info("manifest_deleted", manifest=name, run=job.run)
             self._cluster.delete_job(job)

@@ -76,6 +76,9 @@ class DryRunCluster:
     def list_jobs(self) -> list[JobView]:
         return self._real.list_jobs()
 
+    def require_listed(self, namespace: str) -> None:
+        self._real.require_listed(namespace)
+
     def release_job(self, job: JobView) -> None:
         log.info("would_release_job", job=job.name)
 

@@ -18,6 +18,7 @@
       . CredentialsExpired   temporary credentials have run out, or a clock is wrong: the next ones may do
     - RunUnderWay            this is for runs that have ended, and this one has not
     - ClusterUnavailable     the cluster did not answer, or answered with a fault of its own
+    - QueueUnavailable       the queue of notifications did not answer, or refuses
   + PreconditionFailed       a conditional write lost: somebody else wrote first
 
 A message names the place, what was found and what is allowed.
@@ -171,3 +172,7 @@ class CredentialsExpired(StoreUnavailable):
 
 class ClusterUnavailable(TransientError):
     """The cluster did not answer, or answered with a fault of its own."""
+
+
+class QueueUnavailable(TransientError):
+    """The queue of notifications did not answer, or refuses; nothing rests on it, so that may mend itself."""

@@ -47,13 +47,15 @@ class Inbox:
         return Markers(cancelled=naming.cancel_key(name) in self.keys, paused=naming.pause_key(name) in self.keys)
 
 
-def inbox_of(listing: Iterable[Listed]) -> Inbox:
-    """The inbox of one listing."""
+def inbox_of(listing: Iterable[Listed], *, of_tenants: bool = False) -> Inbox:
+    """The inbox of one listing; folders in it are nothing of ours where they are not those `of_tenants`."""
     manifests: dict[str, Listed] = {}
     twins, keys = [], set()
     for listed in listing:
         keys.add(listed.ref.key)
         name = naming.manifest_name(listed.ref.key)
-        if name is not None and manifests.setdefault(name, listed) is not listed:
+        if name is None or (naming.tenant_of(name) and not of_tenants):
+            continue
+        if manifests.setdefault(name, listed) is not listed:
             twins.append(listed)
     return Inbox(manifests=manifests, twins=tuple(twins), keys=frozenset(keys))

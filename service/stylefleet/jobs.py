@@ -58,8 +58,9 @@ class JobView:
 
     name: str
     uid: str
+    namespace: str
     owner_name: str
-    """NAME of the manifest it works for."""
+    """NAME of the manifest it works for, TENANT/NAME where there are tenants."""
     run: str
     bucket: str
     """The service's bucket that it works for."""
@@ -85,7 +86,7 @@ class JobView:
 def job_for(plan: Plan, template: WorkerTemplate) -> Json:
     """The Indexed Job of a run: one completion index a shard."""
     labels = template.pod.labels | {
-        naming.LABEL_NAME: plan.name,
+        naming.LABEL_NAME: naming.label_of(plan.name),
         naming.LABEL_RUN: plan.run,
         naming.LABEL_BUCKET: template.bucket,
         naming.LABEL_MANAGED_BY: naming.MANAGED_BY,
@@ -216,7 +217,8 @@ def view(job: Mapping[str, Any]) -> JobView:
     return JobView(
         name=metadata["name"],
         uid=metadata["uid"],
-        owner_name=labels.get(naming.LABEL_NAME, ""),
+        namespace=metadata.get("namespace", ""),
+        owner_name=naming.name_of_label(labels.get(naming.LABEL_NAME, "")),
         run=labels.get(naming.LABEL_RUN, ""),
         bucket=labels.get(naming.LABEL_BUCKET, ""),
         queue=labels.get(naming.LABEL_QUEUE),

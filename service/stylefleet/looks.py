@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from stylefleet import engine as engines
-from stylefleet import pictures, style_cache
+from stylefleet import naming, pictures, style_cache
 from stylefleet.errors import AccessDenied, ImageInvalid, NotFound, PreconditionFailed, StylefleetError, WeightsInvalid
 from stylefleet.plan import Plan, StyleShare, regions
 from stylefleet.receipt import EngineFacts
@@ -105,7 +105,7 @@ def _looks_of(
     """The same looks for all contents, or those that are made for the contents of each batch. Raises ImageInvalid."""
     recipe = plan.recipe
     if recipe.colors == "style":
-        looks = style_cache.looks(store, bucket, engine, groups, recipe)
+        looks = style_cache.looks(store, bucket, engine, groups, recipe, tenant=naming.tenant_of(plan.name))
         return lambda _contents: looks
     decoded = [[(pictures.decode(data), weight) for data, weight in group] for group in groups]
     for pixels, _ in itertools.chain.from_iterable(decoded):

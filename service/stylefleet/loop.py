@@ -9,9 +9,10 @@ from collections.abc import Callable
 
 import structlog
 
-from stylefleet import http_server, store
+from stylefleet import http_server, notifications, store
 from stylefleet.cluster import Cluster
 from stylefleet.cluster_local import LocalCluster
+from stylefleet.cluster_namespaces import NamespacedCluster
 from stylefleet.controller import Controller
 from stylefleet.dry_run import DryRunCluster, DryRunStore
 from stylefleet.errors import SettingsInvalid, StylefleetError, TransientError
@@ -19,6 +20,7 @@ from stylefleet.http_server import Health
 from stylefleet.leader import RETRY_SECONDS, Elector
 from stylefleet.metrics import ControllerMetrics
 from stylefleet.naming import CACHE_PREFIX, Ref
+from stylefleet.notifications import SqsQueue
 from stylefleet.planner import Pace
 from stylefleet.settings import ControllerSettings
 from stylefleet.store_s3 import S3Store, make_client
@@ -27,6 +29,8 @@ log = structlog.get_logger(__name__)
 
 STALE_TICKS = 10
 STALE_SECONDS_MIN = 120.0
+LOOKS_SECONDS_MIN = 1.0
+"""Between two looks, however many notifications come."""
 
 
 def run(settings: ControllerSettings, *, once: bool, dry_run: bool) -> None:
@@ -52,6 +56,7 @@ def run(settings: ControllerSettings, *, once: bool, dry_run: bool) -> None:
         cluster=DryRunCluster(cluster) if dry_run else cluster,
         bucket=bucket,
         allowed=settings.allowed,
+        tenants=settings.tenants,
         template=settings.worker,
         pace=Pace(
             shard_seconds=settings.shard_seconds,
@@ -74,11 +79,18 @@ def run(settings: ControllerSettings, *, once: bool, dry_run: bool) -> None:
 def _cluster(settings: ControllerSettings, *, look_only: bool, before_send: Callable[[], None] | None) -> Cluster:
     if settings.cluster == "local":
         return LocalCluster(settings.local_folder, slots=settings.local_slots, look_only=look_only)
+    return kubernetes_cluster(settings, before_send=before_send)
+
+
+def kubernetes_cluster(settings: ControllerSettings, *, before_send: Callable[[], None] | None = None) -> Cluster:
+    """The namespaces in which this service makes Jobs."""
     from stylefleet import cluster_kubernetes
 
-    return cluster_kubernetes.KubernetesCluster(
-        cluster_kubernetes.connect(before_send=before_send), settings.worker.namespace
-    )
+    connection = cluster_kubernetes.connect(before_send=before_send)
+    clusters = {
+        namespace: cluster_kubernetes.KubernetesCluster(connection, namespace) for namespace in settings.namespaces
+    }
+    return NamespacedCluster(clusters) if len(clusters) > 1 else clusters[settings.worker.namespace]
 
 
 def _elector(settings: ControllerSettings) -> Elector | None:
@@ -98,20 +110,31 @@ def _elector(settings: ControllerSettings) -> Elector | None:
 def _serve(
     controller: Controller, settings: ControllerSettings, metrics: ControllerMetrics, elector: Elector | None
 ) -> None:
-    stop = threading.Event()
+    stop, wake = threading.Event(), threading.Event()
+
+    def end(*_: object) -> None:
+        stop.set()
+        wake.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, end)
+    queue = SqsQueue(settings.notifications, settings.store.region) if settings.notifications else None
     health = Health(stale_after_seconds=max(STALE_SECONDS_MIN, STALE_TICKS * settings.poll_seconds))
     server = http_server.serve(metrics.registry, health, port=settings.http_port)
     log.info("controller_started", bucket=settings.store.bucket, cluster=settings.cluster, http_port=server.server_port)
+
+    def act() -> None:
+        with notifications.listening(queue, settings.store.bucket, wake=wake):
+            _tick_until(stop, wake, controller, settings, metrics, health)
+
     if elector is None:
-        _tick_until(stop, controller, settings, metrics, health)
+        act()
     else:
         metrics.leader.set_function(lambda: float(elector.leading))
         try:
             if _stand_by(stop, elector, health):
                 elector.start()
-                _tick_until(stop, controller, settings, metrics, health)
+                act()
         finally:
             elector.release()
     log.info("controller_stopped")
@@ -134,6 +157,7 @@ def _stand_by(stop: threading.Event, elector: Elector, health: Health) -> bool:
 
 def _tick_until(
     stop: threading.Event,
+    wake: threading.Event,
     controller: Controller,
     settings: ControllerSettings,
     metrics: ControllerMetrics,
@@ -141,6 +165,7 @@ def _tick_until(
 ) -> None:
     ticked = False
     while not stop.is_set():
+        wake.clear()  # before the look: what comes during it is for the next
         try:
             at_once = controller.tick()
             health.succeeded()
@@ -152,4 +177,10 @@ def _tick_until(
             metrics.tick_failures.labels(scope="tick").inc()
             log.warning("tick_failed", error=str(error))
             at_once = False
-        stop.wait(0.0 if at_once else settings.poll_seconds)
+        pause(stop, wake, 0.0 if at_once else settings.poll_seconds)
+
+
+def pause(stop: threading.Event, wake: threading.Event, seconds: float) -> None:
+    """Until the next look: `seconds`, or less where `wake` is set; whoever sets `stop` sets both."""
+    if not stop.wait(min(seconds, LOOKS_SECONDS_MIN)):
+        wake.wait(max(0.0, seconds - LOOKS_SECONDS_MIN))

@@ -183,8 +183,9 @@ def parse(
 ) -> Manifest:
     """The Manifest in `data`; raises ManifestInvalid with every broken rule at once.
 
-    `name` is the file's name without suffix. `allowed` are the folders that manifests may read and write (None: not
-    checked, as on a laptop without settings). `service_bucket` has folders of our own that no result may go to.
+    `name` is the file's name without suffix, with the tenant's folder where there is one. `allowed` are the folders
+    that manifests may read and write (None: not checked, as on a laptop without settings). `service_bucket` has folders
+    of our own that no result may go to.
     """
     document = yaml_positions.parse(data)
     try:
@@ -208,9 +209,13 @@ _Broken = tuple[yaml_positions.Path, str, str, str]
 
 def _name_errors(manifest: Manifest, name: str) -> list[_Broken]:
     path = ("metadata", "name")
-    found = manifest.metadata.name
-    if found != name:
-        return [(path, "the name and the file's name differ", found, f"{name} (the file is jobs/{name}.yaml)")]
+    found, expected = manifest.metadata.name, naming.own_name_of(name)
+    if found != expected:
+        return [(path, "the name and the file's name differ", found, f"{expected} (the file is jobs/{name}.yaml)")]
+    if len(naming.label_of(name)) > naming.LABEL_CHARACTERS_MAX:
+        message = "the name is too long beside that of the tenant: together they are the value of a label"
+        allowed = max(0, naming.LABEL_CHARACTERS_MAX - len(naming.tenant_of(name)) - 1)
+        return [(path, message, found, f"{allowed} characters in the folder jobs/{naming.tenant_of(name)}/")]
     return []
 
 

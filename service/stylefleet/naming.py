@@ -12,6 +12,10 @@ runs/NAME/RUN/report.json                          written when the run ends
 runs/NAME/RUN/failures/00000.jsonl                 beside it: pictures without result, in pages
 cache/style/DIGEST                                 style targets, content-addressed, shared by all runs
 checkpoints/TASK_ID                                a picture in the works, for the next attempt; gone when it is done
+
+Where the inbox has tenants, each has a folder of it, `jobs/TENANT/NAME.yaml`, and NAME is `TENANT/NAME` in every key
+above: `status/TENANT/NAME.json`, `runs/TENANT/NAME/RUN/...`. The caches are `cache/style/TENANT/DIGEST` and
+`checkpoints/TENANT/TASK_ID`. So a bucket policy can give a tenant's users, and its workers, nothing but its own.
 """
 
 from __future__ import annotations
@@ -33,6 +37,8 @@ OWN_PREFIXES = (INBOX_PREFIX, STATUS_PREFIX, RUNS_PREFIX, CACHE_PREFIX, CHECKPOI
 """Folders of the service's own bucket that no manifest may write to."""
 
 NAME_PATTERN = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+LABEL_CHARACTERS_MAX = 63
+"""Of the value of a label, which a name with its tenant has to be too."""
 NAME_RULE = "1 to 63 lower-case letters, digits and hyphens; a letter or digit at both ends"
 
 LABEL_RUN = "stylefleet.dev/run"
@@ -98,12 +104,40 @@ def is_below(ref: Ref, prefix: Ref) -> bool:
 
 
 def manifest_name(key: str) -> str | None:
-    """NAME of an inbox key `jobs/NAME.yaml`; None where the key is no manifest (a folder, a marker)."""
-    file_name = key.removeprefix(INBOX_PREFIX)
+    """NAME of an inbox key `jobs/NAME.yaml`, TENANT/NAME of `jobs/TENANT/NAME.yaml`; None where the key is no manifest
+    (a folder, a marker, something deeper, or a folder under whose name no status can be kept)."""
+    tenant, slash, file_name = key.removeprefix(INBOX_PREFIX).rpartition("/")
+    if slash and ("/" in tenant or key_fault(key)):
+        return None
     for suffix in MANIFEST_SUFFIXES:
-        if file_name.endswith(suffix) and "/" not in file_name and file_name != suffix:
-            return file_name.removesuffix(suffix)
+        if file_name.endswith(suffix) and file_name != suffix:
+            return full_name(tenant, file_name.removesuffix(suffix))
     return None
+
+
+def full_name(tenant: str, own_name: str) -> str:
+    """What a manifest is called everywhere but in itself; `tenant` is empty where there are none."""
+    return f"{tenant}/{own_name}" if tenant else own_name
+
+
+def tenant_of(name: str) -> str:
+    """The tenant of a manifest; empty where it has none."""
+    return name.rpartition("/")[0]
+
+
+def own_name_of(name: str) -> str:
+    """What a manifest calls itself, without its tenant."""
+    return name.rpartition("/")[2]
+
+
+def label_of(name: str) -> str:
+    """A manifest's name as the value of a label, which has no '/': no tenant and no name has a '.' of its own."""
+    return name.replace("/", ".")
+
+
+def name_of_label(value: str) -> str:
+    """The inverse of `label_of`."""
+    return value.replace(".", "/")
 
 
 def cancel_key(name: str) -> str:
@@ -173,20 +207,21 @@ def report_key(name: str, run: str) -> str:
     return f"{run_prefix(name, run)}report.json"
 
 
-def style_cache_key(digest: str) -> str:
-    return f"{CACHE_PREFIX}style/{digest}"
+def style_cache_key(digest: str, tenant: str = "") -> str:
+    return f"{CACHE_PREFIX}style/{full_name(tenant, digest)}"
 
 
-def checkpoint_key(task_id: str) -> str:
-    return f"{CHECKPOINTS_PREFIX}{task_id}"
+def checkpoint_key(task_id: str, tenant: str = "") -> str:
+    return f"{CHECKPOINTS_PREFIX}{full_name(tenant, task_id)}"
 
 
 def job_name(name: str, run: str) -> str:
     """A Job name of at most 57 characters, so that `NAME-INDEX` (a pod's host name) stays within 63.
 
-    The run identity holds the whole name, so two long names that share their first 36 characters do not collide.
+    The run identity holds the whole name, so two long names that share their first 36 characters do not collide, nor
+    do `a-b/c` and `a/b-c`.
     """
-    return f"sf-{name[:36].rstrip('-')}-{run}"
+    return f"sf-{name.replace('/', '-')[:36].rstrip('-')}-{run}"
 
 
 _IMAGE_SUFFIXES_BY_FORMAT = {"jpeg": (".jpg", ".jpeg"), "png": (".png",), "webp": (".webp",)}

@@ -51,11 +51,19 @@ def load_plan(store: Store, bucket: str, name: str, run: str) -> Plan | None:
 
 
 def plan_run(
-    store: Store, bucket: str, *, manifest: Manifest, manifest_bytes: bytes, run: str, pace: Pace, now: datetime
+    store: Store,
+    bucket: str,
+    *,
+    name: str,
+    manifest: Manifest,
+    manifest_bytes: bytes,
+    run: str,
+    pace: Pace,
+    now: datetime,
 ) -> Plan:
     """Plan a run and write it; raises PlanInvalid where what the manifest names cannot be carried out."""
     plan, tasks_by_shard = divide(
-        store, bucket, manifest=manifest, manifest_bytes=manifest_bytes, run=run, pace=pace, now=now
+        store, bucket, name=name, manifest=manifest, manifest_bytes=manifest_bytes, run=run, pace=pace, now=now
     )
     for entry, tasks in zip(plan.shards, tasks_by_shard, strict=True):
         key = naming.shard_key(plan.name, run, entry.index, entry.digest)
@@ -77,11 +85,18 @@ def plan_run(
 
 
 def divide(
-    store: Store, bucket: str, *, manifest: Manifest, manifest_bytes: bytes, run: str, pace: Pace, now: datetime
+    store: Store,
+    bucket: str,
+    *,
+    name: str,
+    manifest: Manifest,
+    manifest_bytes: bytes,
+    run: str,
+    pace: Pace,
+    now: datetime,
 ) -> tuple[Plan, list[list[Task]]]:
     """The plan of a manifest as the bucket is now, and the tasks of each shard; writes nothing."""
     spec = manifest.spec
-    name = manifest.metadata.name
     recipe = spec.recipe.to_recipe()
     styles = pinned_styles(store, manifest)
     companions = find_companions(store, manifest)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 import structlog
 
@@ -14,11 +15,12 @@ log = structlog.get_logger(__name__)
 PAUSE_SECONDS = 1.0
 
 
-def retire(cluster: Cluster, bucket: str, *, seconds: float) -> int:
+def retire(cluster: Cluster, bucket: str, *, namespaces: Sequence[str], seconds: float) -> int:
     """Delete every Job of this service's bucket and wait for the end of its pods; how many there were.
 
     Workers are told to stop and write what they have; a controller that is installed again goes on with the runs.
-    Raises ClusterUnavailable where some are still there after `seconds`: a controller makes new ones or a node is away.
+    Raises ClusterUnavailable where some are still there after `seconds`: a controller makes new ones or a node is away;
+    and, at the end, what a namespace answered whose Jobs could not be listed.
     """
     retired: set[str] = set()
     deadline = time.monotonic() + seconds
@@ -32,4 +34,6 @@ def retire(cluster: Cluster, bucket: str, *, seconds: float) -> int:
             retired.add(job.uid)
         time.sleep(PAUSE_SECONDS)
     log.info("retired", jobs=len(retired))
+    for namespace in namespaces:
+        cluster.require_listed(namespace)
     return len(retired)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from stylefleet import naming, worker_pod
+from stylefleet import tenants as tenancy
 from stylefleet.errors import SettingsInvalid
 from stylefleet.jobs import WorkerTemplate
 from stylefleet.memory import bytes_of
 from stylefleet.naming import Ref
+from stylefleet.tenants import Tenants
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +49,12 @@ class ControllerSettings:
     """STYLEFLEET_CLUSTER: where workers run."""
     allowed: tuple[Ref, ...]
     """STYLEFLEET_ALLOWED: folders that manifests may read and write, separated by spaces; the own bucket by default."""
+    tenants: Tenants
+    """STYLEFLEET_TENANTS: who has a folder of the inbox, in place of STYLEFLEET_ALLOWED: a JSON list, or its file."""
     poll_seconds: float
     """STYLEFLEET_POLL_SECONDS: pause between two looks at the bucket."""
+    notifications: str | None
+    """STYLEFLEET_NOTIFICATIONS: URL of the SQS queue with the bucket's notifications, which shorten that pause."""
     http_port: int
     """STYLEFLEET_HTTP_PORT: /metrics, /healthz and /readyz; 0 takes any free port."""
     shard_seconds: float
@@ -62,6 +68,19 @@ class ControllerSettings:
     """STYLEFLEET_LOCAL_FOLDER: state and worker logs of the local cluster."""
     local_slots: int
     """STYLEFLEET_LOCAL_SLOTS: worker processes at a time."""
+
+    @property
+    def namespaces(self) -> tuple[str, ...]:
+        """Where there may be Jobs; the controller's own namespace first."""
+        return tenancy.namespaces(self.tenants, default=self.worker.namespace)
+
+    def for_tenant(self, tenant: str) -> ControllerSettings:
+        """What counts for one tenant's Jobs: its namespace, in which there is no Lease. Raises SettingsInvalid."""
+        if tenant not in self.tenants:
+            allowed = ", ".join(self.tenants) or "none, since STYLEFLEET_TENANTS is not set"
+            raise SettingsInvalid(f"--tenant: found {tenant!r}, allowed are {allowed}")
+        namespace = self.tenants[tenant].namespace or self.worker.namespace
+        return replace(self, worker=replace(self.worker, namespace=namespace), election=None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +107,7 @@ _WORKER_VARIABLES = ("STYLEFLEET_VGG19_WEIGHTS", "STYLEFLEET_VGG19_SHA256", "TF_
 
 
 _ENDPOINT = re.compile(r"https?://[^\s/?#@]+(/[^\s?#@]*)?")
+_QUEUE_URL = re.compile(r"https?://[^\s/?#@]+/[^\s?#@]+")
 
 
 def _required(environment: Mapping[str, str], name: str) -> str:
@@ -126,6 +146,16 @@ def _endpoint(environment: Mapping[str, str], name: str) -> str | None:
         # Not quoted: a user and a password in it would now be in the log, and later in every Job.
         raise SettingsInvalid(f"{name}: allowed is an address such as http://minio:9000, without user and query")
     return endpoint
+
+
+def _queue_url(environment: Mapping[str, str]) -> str | None:
+    url = environment.get("STYLEFLEET_NOTIFICATIONS") or None
+    if url is not None and not _QUEUE_URL.fullmatch(url):
+        example = "https://sqs.eu-west-1.amazonaws.com/111122223333/stylefleet"
+        raise SettingsInvalid(
+            f"STYLEFLEET_NOTIFICATIONS: allowed is a queue's URL such as {example}, without user and query"
+        )
+    return url
 
 
 def _memory(environment: Mapping[str, str], name: str, default: str) -> str:
@@ -168,7 +198,9 @@ def controller_settings(environment: Mapping[str, str] = os.environ) -> Controll
         store=store,
         cluster="local" if cluster == "local" else "kubernetes",
         allowed=tuple(allowed),
+        tenants=_tenants(environment, store.bucket),
         poll_seconds=_number(environment, "STYLEFLEET_POLL_SECONDS", 10, minimum=0.1),
+        notifications=_queue_url(environment),
         http_port=_whole(environment, "STYLEFLEET_HTTP_PORT", 8080, minimum=0, maximum=65535),
         shard_seconds=_number(environment, "STYLEFLEET_SHARD_SECONDS", 900, minimum=1),
         worker_flops=1e9 * _number(environment, "STYLEFLEET_WORKER_GFLOPS", 10_000, minimum=0.001),
@@ -200,6 +232,22 @@ def _election(environment: Mapping[str, str], cluster: str) -> ElectionSettings 
     if cluster != "kubernetes":
         raise SettingsInvalid(f"STYLEFLEET_LEASE: found {lease!r}, allowed only with STYLEFLEET_CLUSTER=kubernetes")
     return ElectionSettings(lease=lease, identity=_required(environment, "STYLEFLEET_IDENTITY"))
+
+
+def _tenants(environment: Mapping[str, str], service_bucket: str) -> Tenants:
+    text = environment.get("STYLEFLEET_TENANTS") or ""
+    if not text:
+        return {}
+    if environment.get("STYLEFLEET_ALLOWED"):
+        raise SettingsInvalid(
+            "STYLEFLEET_ALLOWED: not allowed beside STYLEFLEET_TENANTS, where each tenant has its own"
+        )
+    try:
+        if not text.lstrip().startswith(("[", "{")):
+            text = Path(text).read_text()
+        return tenancy.parse(text, service_bucket=service_bucket)
+    except (OSError, ValueError) as error:
+        raise SettingsInvalid(f"STYLEFLEET_TENANTS: {error}") from error
 
 
 def _worker_pod(environment: Mapping[str, str]) -> worker_pod.WorkerPod:

@@ -27,21 +27,27 @@ Weighted = tuple[bytes, float]
 
 
 def looks(
-    store: Store, bucket: str, engine: engines.Engine, groups: Sequence[Sequence[Weighted]], recipe: Recipe
+    store: Store,
+    bucket: str,
+    engine: engines.Engine,
+    groups: Sequence[Sequence[Weighted]],
+    recipe: Recipe,
+    *,
+    tenant: str = "",
 ) -> engines.Looks:
     """The blended style target of each stage of the recipe and each region, from the cache where it has them.
 
-    `groups` has the styles of each region. Only for recipes that take the style's own colours: other looks depend on
-    the contents too. Raises ImageInvalid.
+    `groups` has the styles of each region; `tenant` is whose cache it is. Only for recipes that take the style's own
+    colours: other looks depend on the contents too. Raises ImageInvalid.
     """
-    cache = _Cache(store, bucket, engine, recipe)
+    cache = _Cache(store, bucket, engine, recipe, tenant)
     return tuple(
         tuple(engines.blend([(cache.target(data, size_px), weight) for data, weight in group]) for group in groups)
         for size_px in recipe.style_sizes_px
     )
 
 
-def cache_key(engine: engines.Engine, recipe: Recipe, data: bytes, size_px: int) -> str:
+def cache_key(engine: engines.Engine, recipe: Recipe, data: bytes, size_px: int, tenant: str = "") -> str:
     """Key of a style's target at one size: everything that its numbers depend on."""
     facts = [
         hashlib.sha256(data).hexdigest(),
@@ -52,22 +58,23 @@ def cache_key(engine: engines.Engine, recipe: Recipe, data: bytes, size_px: int)
         size_px,
         ENGINE_VERSION,
     ]
-    return naming.style_cache_key(hashlib.sha256(json.dumps(facts).encode()).hexdigest())
+    return naming.style_cache_key(hashlib.sha256(json.dumps(facts).encode()).hexdigest(), tenant)
 
 
 class _Cache:
     """The targets of one recipe; a style that several regions or stages share is looked up and decoded once."""
 
-    def __init__(self, store: Store, bucket: str, engine: engines.Engine, recipe: Recipe) -> None:
+    def __init__(self, store: Store, bucket: str, engine: engines.Engine, recipe: Recipe, tenant: str) -> None:
         self._store = store
         self._bucket = bucket
         self._engine = engine
         self._recipe = recipe
+        self._tenant = tenant
         self._targets: dict[str, engines.StyleTarget] = {}
         self._pixels: dict[bytes, np.ndarray] = {}
 
     def target(self, data: bytes, size_px: int) -> engines.StyleTarget:
-        key = cache_key(self._engine, self._recipe, data, size_px)
+        key = cache_key(self._engine, self._recipe, data, size_px, self._tenant)
         if key not in self._targets:
             self._targets[key] = self._stored(key) or self._made(key, data, size_px)
         return self._targets[key]

@@ -58,7 +58,7 @@ class Worker:
         self._tasks = tasks
         self._clock = clock
         self._stop = stop
-        self._checkpoints = Checkpoints(store, settings.store.bucket)
+        self._checkpoints = Checkpoints(store, settings.store.bucket, tenant=naming.tenant_of(settings.name))
         self._results = Results(store, settings, plan, self._checkpoints, clock)
 
     def run(self) -> None:

@@ -158,12 +158,34 @@ def test_s3_is_reached_at_the_port_of_its_endpoint_and_the_api_server_by_the_con
         assert {"podSelector", "namespaceSelector"} in [set(peer) for peer in dns["to"]]
 
 
+@pytest.mark.parametrize(
+    ("queue", "port"),
+    [
+        ("https://sqs.eu-west-1.amazonaws.com/111122223333/stylefleet", 443),
+        ("http://elasticmq.art:9324/000000000000/stylefleet", 9324),
+        ("http://elasticmq.art/000000000000/queue:7", 80),
+    ],
+)
+def test_the_queue_is_reached_at_the_port_of_its_url_by_the_controller_only(
+    chart: Chart, queue: str, port: int
+) -> None:
+    storage = {"bucket": "service", "endpoint": "http://minio.minio:9000"}
+    values = {"storage": storage, "networkPolicy": {"apiServerPorts": [6443]}}
+    controllers, workers = policies(chart.render(values | {"notifications": {"queueUrl": queue}}))
+    assert reaches(controllers, SOMEWHERE, port)
+    assert not reaches(controllers, METADATA_SERVER, port)
+    assert not reaches(workers, SOMEWHERE, port)
+    without, _ = policies(chart.render(values))
+    assert not reaches(without, SOMEWHERE, port)
+
+
 def test_what_the_controller_reads_is_what_the_values_say(chart: Chart) -> None:
     settings = chart.render(VARIANTS["everything"]).settings()
     assert (settings.store.bucket, settings.store.endpoint_url) == ("service", "http://minio.minio:9000")
     assert settings.store.region == "eu-west-1"
     assert [str(a) for a in settings.allowed] == ["s3://shop/catalog/", "s3://shop/restyled/"]
     assert (settings.poll_seconds, settings.shard_seconds, settings.worker_flops) == (0.5, 900, 1e13)
+    assert settings.notifications == "http://elasticmq.art:9324/000000000000/stylefleet"
     worker = settings.worker
     assert worker.namespace == "art"
     assert worker.image == f"localhost/stylefleet-worker-gpu@sha256:{SHA256}"

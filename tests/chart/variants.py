@@ -21,6 +21,7 @@ VARIANTS: dict[str, Json] = {
             "allowed": ["s3://shop/catalog/", "s3://shop/restyled/"],
             "existingSecret": "s3-keys",
         },
+        "notifications": {"queueUrl": "http://elasticmq.art:9324/000000000000/stylefleet"},
         "controller": {
             "image": {"registry": "registry.example.com/art", "tag": "1.2.3", "pullPolicy": "Always"},
             "replicas": 3,

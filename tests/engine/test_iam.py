@@ -13,6 +13,7 @@ from stylefleet import engine as engines
 from stylefleet import naming
 from stylefleet import store as stores
 from stylefleet.companions import Companion
+from stylefleet.errors import AccessDenied
 from stylefleet.naming import CACHE_PREFIX, Ref
 from stylefleet.plan import ShardEntry, plan_to_json
 from stylefleet.status import Phase
@@ -115,3 +116,22 @@ def test_a_worker_can_touch_nothing_but_results_receipts_and_what_only_saves_tim
     }
     store = PolicedStore(MemoryStore(SERVICE, SHOP), grants("worker"))
     assert refused(store, calls) == set(calls)
+
+
+def test_a_tenants_worker_does_a_shard_with_its_own_policy() -> None:
+    shard = shard_in_the_bucket()
+    policed = PolicedStore(shard.store, grants("tenant-worker"))
+    own = replace(shard.plan, name="art/spring")
+    shard.store.put(Ref(SERVICE, naming.plan_key(own.name, own.run)), plan_to_json(own))
+    digest = own.shards[0].digest
+    shard.store.put(Ref(SERVICE, naming.shard_key(own.name, own.run, 0, digest)), shard_bytes(shard.tasks))
+    settings = replace(SETTINGS, name=own.name)
+    plan, tasks = load_shard(policed, settings)
+    worker = Worker(store=policed, settings=settings, plan=plan, tasks=tasks, clock=lambda: NOW, stop=Stop())
+    worker.run()
+    keys = [o.ref.key for o in shard.store.list(Ref(SERVICE, ""))]
+    assert [k for k in keys if k.startswith(f"runs/art/spring/{own.run}/receipts/")]
+    assert [k for k in keys if k.startswith("cache/style/art/")]
+    other = replace(SETTINGS, name="spring")
+    with pytest.raises(AccessDenied):
+        load_shard(policed, other)

@@ -252,6 +252,7 @@ def test_a_job_that_was_just_made_says_nothing_yet() -> None:
         assert jobs.view(job) == JobView(
             name=JOB_NAME,
             uid="u1",
+            namespace="art",
             owner_name="spring",
             run=RUN,
             bucket="service",

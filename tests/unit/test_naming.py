@@ -111,8 +111,16 @@ def test_below_means_in_the_folder_not_with_a_like_beginning(key: str, folder: s
         ("jobs/spring.txt", None),
         ("jobs/spring.YAML", None),
         ("jobs/spring.cancel", None),
-        ("jobs/folder/spring.yaml", None),
         ("jobs/spring.yaml/", None),
+        ("jobs/shop/spring.yaml", "shop/spring"),
+        ("jobs/Not Good/spring.yaml", "Not Good/spring"),
+        ("jobs/shop/spring.cancel", None),
+        ("jobs/shop/deeper/spring.yaml", None),
+        ("jobs/shop/.yaml", None),
+        ("jobs//spring.yaml", None),
+        ("jobs/../spring.yaml", None),
+        ("jobs/./spring.yaml", None),
+        ("jobs/a\nb/spring.yaml", None),
     ],
 )
 def test_a_manifest_is_a_file_in_the_inbox_with_a_known_suffix(key: str, name: str | None) -> None:

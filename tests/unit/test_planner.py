@@ -28,6 +28,7 @@ def plan(store: MemoryStore, **spec: object) -> Plan:
     return planner.plan_run(
         store,
         "service",
+        name="spring",
         manifest=make_manifest(**spec),
         manifest_bytes=b"manifest",
         run=RUN,

@@ -28,12 +28,12 @@ def cluster() -> FakeCluster:
 
 
 def test_all_jobs_of_the_service_are_deleted(cluster: FakeCluster) -> None:
-    assert retire(cluster, "service", seconds=MANY_SECONDS) == 2
+    assert retire(cluster, "service", namespaces=("art",), seconds=MANY_SECONDS) == 2
     assert cluster.jobs == {}
 
 
 def test_jobs_of_another_service_in_the_namespace_stay(cluster: FakeCluster) -> None:
-    assert retire(cluster, "another", seconds=MANY_SECONDS) == 0
+    assert retire(cluster, "another", namespaces=("art",), seconds=MANY_SECONDS) == 0
     assert len(cluster.jobs) == 2
 
 
@@ -45,7 +45,7 @@ def test_a_job_that_a_controller_makes_in_the_last_moment_is_deleted_too(cluster
             cluster.create_job(late.pop())
 
     cluster.after = make
-    assert retire(cluster, "service", seconds=MANY_SECONDS) == 3
+    assert retire(cluster, "service", namespaces=("art",), seconds=MANY_SECONDS) == 3
     assert cluster.jobs == {}
 
 
@@ -55,4 +55,4 @@ def test_jobs_that_do_not_go_are_named(cluster: FakeCluster, monkeypatch: pytest
 
     monkeypatch.setattr(cluster, "delete_job", stuck)
     with pytest.raises(ClusterUnavailable, match=r"after 0 s these Jobs are still there: sf-spring-.*, sf-summer-"):
-        retire(cluster, "service", seconds=0)
+        retire(cluster, "service", namespaces=("art",), seconds=0)

@@ -29,6 +29,7 @@ def test_a_controller_needs_only_its_bucket() -> None:
     assert settings.worker.environment == ()
     assert settings.worker.credentials_secret is None
     assert settings.election is None
+    assert settings.notifications is None
 
 
 def test_every_variable_is_heeded() -> None:
@@ -40,6 +41,7 @@ def test_every_variable_is_heeded() -> None:
             "STYLEFLEET_CLUSTER": "local",
             "STYLEFLEET_ALLOWED": "s3://shop/ s3://art/out/",
             "STYLEFLEET_POLL_SECONDS": "0.5",
+            "STYLEFLEET_NOTIFICATIONS": "https://sqs.eu-west-1.amazonaws.com/111122223333/stylefleet",
             "STYLEFLEET_HTTP_PORT": "0",
             "STYLEFLEET_SHARD_SECONDS": "60",
             "STYLEFLEET_WORKER_GFLOPS": "250",
@@ -64,6 +66,7 @@ def test_every_variable_is_heeded() -> None:
     assert settings.allowed == (Ref("shop", ""), Ref("art", "out/"))
     assert (settings.poll_seconds, settings.http_port, settings.shard_seconds) == (0.5, 0, 60.0)
     assert settings.worker_flops == 250e9
+    assert settings.notifications == "https://sqs.eu-west-1.amazonaws.com/111122223333/stylefleet"
     assert (settings.local_folder, settings.local_slots) == (Path("/var/lib/jobs"), 2)
     worker = settings.worker
     assert (worker.image, worker.namespace, worker.service_account) == ("registry/worker:1", "art", "painter")
@@ -90,6 +93,15 @@ def test_credentials_never_become_part_of_the_settings() -> None:
 def test_an_endpoint_with_credentials_is_refused_and_not_quoted(name: str, url: str) -> None:
     with pytest.raises(SettingsInvalid, match=name) as caught:
         controller_settings({"STYLEFLEET_BUCKET": "service", name: url})
+    assert "hush-hush" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["https://me:hush-hush@sqs.example/1/q", "https://sqs.example/1/q?key=hush-hush", "https://sqs.example", "q"]
+)
+def test_a_queue_is_named_by_its_url_without_credentials(url: str) -> None:
+    with pytest.raises(SettingsInvalid, match=r"^STYLEFLEET_NOTIFICATIONS: allowed is a queue's URL") as caught:
+        controller_settings({"STYLEFLEET_BUCKET": "service", "STYLEFLEET_NOTIFICATIONS": url})
     assert "hush-hush" not in str(caught.value)
 
 

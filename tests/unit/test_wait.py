@@ -8,9 +8,10 @@ import pytest
 
 from stylefleet import naming, status
 from stylefleet.cli import bucket as commands
-from stylefleet.errors import ExitCode, NotFound, SettingsInvalid
+from stylefleet.errors import AccessDenied, ExitCode, NotFound, SettingsInvalid
 from stylefleet.naming import Ref
 from stylefleet.status import Phase, Status
+from stylefleet.store import Object
 from stylefleet.store_memory import MemoryStore
 from tests.builders import NOW, manifest_bytes
 
@@ -76,6 +77,27 @@ def test_a_name_that_nobody_knows_is_not_found(store: MemoryStore) -> None:
         commands.wait(store, "service", "nobody")
 
 
+def test_to_who_may_list_a_folder_only_a_refusal_is_that_nothing_is_there_yet(store: MemoryStore) -> None:
+    class Narrow(MemoryStore):
+        """Refuses to say what is not there, as S3 does without an unconditional s3:ListBucket."""
+
+        refuses_all = False
+
+        def get(self, ref: Ref, *, if_match: str | None = None) -> Object:
+            if self.refuses_all or not list(self.list(ref)):
+                raise AccessDenied(f"{ref}: the store refuses these credentials (AccessDenied)")
+            return super().get(ref, if_match=if_match)
+
+    narrow = Narrow("service", clock=lambda: NOW)
+    with pytest.raises(NotFound, match="spring: no status"):
+        commands.read_status(narrow, "service", "spring")
+    put_status(narrow, "r", Phase.RUNNING)
+    assert commands.read_status(narrow, "service", "spring").phase is Phase.RUNNING
+    narrow.refuses_all = True
+    with pytest.raises(AccessDenied):
+        commands.read_status(narrow, "service", "spring")
+
+
 def test_ctrl_c_leaves_the_run_and_does_not_look_like_its_end(
     store: MemoryStore, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -94,7 +116,7 @@ def test_submit_refuses_a_second_file_of_one_name(store: MemoryStore, tmp_path_f
     path = tmp_path_factory.mktemp("manifests") / "spring.yaml"
     path.write_bytes(manifest_bytes("spring"))
     with pytest.raises(SettingsInvalid, match=r"s3://service/jobs/spring\.json has this name already"):
-        commands.submit(store, "service", path, wait_for_end=False)
+        commands.submit(store, "service", path, tenant="", wait_for_end=False)
 
 
 def test_the_estimate_counts_down_between_two_statuses() -> None:

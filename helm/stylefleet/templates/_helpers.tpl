@@ -143,6 +143,10 @@ capabilities: {drop: [ALL]}
   value: "8080"
 - name: STYLEFLEET_POLL_SECONDS
   value: {{ $values.controller.pollSeconds | quote }}
+{{- with $values.notifications.queueUrl }}
+- name: STYLEFLEET_NOTIFICATIONS
+  value: {{ . | quote }}
+{{- end }}
 - name: STYLEFLEET_SHARD_SECONDS
   value: {{ $values.controller.shardSeconds | quote }}
 - name: STYLEFLEET_WORKER_GFLOPS
@@ -227,6 +231,12 @@ volumes:
 {{- end }}
 {{- end -}}
 
+{{/* The port of a URL. */}}
+{{- define "stylefleet.port" -}}
+{{- $authority := regexReplaceAll "^https?://([^/]*).*$" . "${1}" -}}
+{{- default (ternary "80" "443" (hasPrefix "http://" .)) (regexFind ":[0-9]+$" $authority | trimPrefix ":") -}}
+{{- end -}}
+
 {{- define "stylefleet.ports" -}}
 {{- range . }}
 - {protocol: TCP, port: {{ . }}}
@@ -239,8 +249,7 @@ volumes:
 {{- $endpoint := .Values.storage.endpoint -}}
 {{- $ports := $policy.s3Ports -}}
 {{- if not $ports -}}
-{{- $port := regexFind ":[0-9]+/?$" $endpoint | trimAll ":/" -}}
-{{- $ports = list (int (default (ternary 80 443 (hasPrefix "http://" $endpoint)) $port)) -}}
+{{- $ports = list (int (include "stylefleet.port" $endpoint)) -}}
 {{- end -}}
 {{- if has .Values.identity.kind (list "irsa" "azure") }}{{ $ports = append $ports 443 | uniq }}{{ end -}}
 - to: {{- toYaml $policy.dns | nindent 4 }}

@@ -19,7 +19,7 @@ from rich.table import Table
 from stylefleet import manifest as manifests
 from stylefleet import naming, yaml_positions
 from stylefleet import status as statuses
-from stylefleet.errors import ExitCode, ManifestInvalid, NotFound, SettingsInvalid, printable
+from stylefleet.errors import AccessDenied, ExitCode, ManifestInvalid, NotFound, SettingsInvalid, printable
 from stylefleet.naming import Ref
 from stylefleet.status import Phase, Status
 from stylefleet.store import Store
@@ -50,8 +50,8 @@ def open_store(endpoint_url: str | None) -> S3Store:
     return S3Store(make_client(endpoint_url, None))
 
 
-def _read(path: Path) -> tuple[str, bytes]:
-    """The manifest's own name and its bytes; raises ManifestInvalid with every broken rule."""
+def _read(path: Path, tenant: str = "") -> tuple[str, bytes]:
+    """What the manifest is called in the inbox, and its bytes; raises ManifestInvalid with every broken rule."""
     try:
         data = path.read_bytes()
     except FileNotFoundError as error:
@@ -60,8 +60,9 @@ def _read(path: Path) -> tuple[str, bytes]:
     metadata = document.get("metadata") if isinstance(document, dict) else None
     name = metadata.get("name") if isinstance(metadata, dict) else None
     # Whatever the file is called here: in the inbox it is called after its metadata.name.
-    manifests.parse(data, name=str(name))
-    return str(name), data
+    full_name = naming.full_name(tenant, str(name))
+    manifests.parse(data, name=full_name)
+    return full_name, data
 
 
 def validate(path: Path) -> None:
@@ -74,10 +75,12 @@ def validate(path: Path) -> None:
     Console().print(f"{name}: valid", highlight=False)
 
 
-def submit(store: Store, bucket: str, path: Path, *, wait_for_end: bool) -> ExitCode:
-    """Put the manifest into the inbox; a cancel marker of an earlier run is taken away."""
+def submit(store: Store, bucket: str, path: Path, *, tenant: str, wait_for_end: bool) -> ExitCode:
+    """Put the manifest into the inbox (the tenant's folder of it); a cancel marker of an earlier run is taken away."""
+    if tenant and not naming.NAME_PATTERN.fullmatch(tenant):
+        raise SettingsInvalid(f"--tenant: found {tenant!r}, allowed are {naming.NAME_RULE}")
     try:
-        name, data = _read(path)
+        name, data = _read(path, tenant)
     except ManifestInvalid as error:
         _print_errors(path.name, error)
         return ExitCode.INVALID
@@ -112,9 +115,13 @@ def manifests_called(store: Store, bucket: str, name: str) -> list[Ref]:
 
 def read_status(store: Store, bucket: str, name: str) -> Status:
     """Raises NotFound where the controller has not seen the manifest yet, or there is none."""
+    ref = Ref(bucket, naming.status_key(name))
     try:
-        return statuses.from_json(store.get(Ref(bucket, naming.status_key(name))).data)
-    except NotFound as error:
+        return statuses.from_json(store.get(ref).data)
+    except (NotFound, AccessDenied) as error:
+        # To who may list some folders only, S3 says 403 of what is not there.
+        if isinstance(error, AccessDenied) and any(found.ref == ref for found in store.list(ref)):
+            raise
         raise NotFound(
             f"{name}: no status in s3://{bucket}/{naming.STATUS_PREFIX}; is a controller running?"
         ) from error

@@ -23,10 +23,10 @@ WIDTH = 120
 """Of the table where nobody's terminal says it: in the log of a pod."""
 
 
-def run(*, as_json: bool, gpus: int, queue: str | None, wait_seconds: int) -> ExitCode:
+def run(*, as_json: bool, gpus: int, queue: str | None, tenant: str, wait_seconds: int) -> ExitCode:
     """Examine and print; 0 where no check failed, else 1."""
     signal.signal(signal.SIGTERM, _end)
-    checks = _examine(gpus=gpus, queue=queue, wait_seconds=wait_seconds)
+    checks = _examine(gpus=gpus, queue=queue, tenant=tenant, wait_seconds=wait_seconds)
     if as_json:
         print(to_json(checks))
     else:
@@ -34,9 +34,11 @@ def run(*, as_json: bool, gpus: int, queue: str | None, wait_seconds: int) -> Ex
     return ExitCode.OK if all_well(checks) else ExitCode.INTERNAL
 
 
-def _examine(*, gpus: int, queue: str | None, wait_seconds: int) -> list[Check]:
+def _examine(*, gpus: int, queue: str | None, tenant: str, wait_seconds: int) -> list[Check]:
     try:
         settings = controller_settings()
+        if tenant:
+            settings = settings.for_tenant(tenant)
     except SettingsInvalid as error:
         unasked = (*doctor.STORE_IDS, *CLUSTER_IDS)
         remedy = "Correct the variable (for the chart: its value); the README lists them all"

@@ -138,6 +138,9 @@ def submit(
     manifest: Annotated[Path, typer.Argument(help="The manifest file; its name is metadata.name.")],
     bucket: BucketOption,
     endpoint: EndpointOption = None,
+    tenant: Annotated[
+        str, typer.Option(help="Whose folder of the inbox it goes to, where there are tenants.", show_default=False)
+    ] = "",
     wait: Annotated[bool, typer.Option("--wait", help="Stay until the run has ended.")] = False,
 ) -> None:
     """Check a manifest and put it into the inbox; put again, it restyles only what is new.
@@ -146,7 +149,8 @@ def submit(
     """
     from stylefleet.cli import bucket as commands
 
-    raise typer.Exit(commands.submit(commands.open_store(endpoint), bucket, manifest, wait_for_end=wait))
+    store = commands.open_store(endpoint)
+    raise typer.Exit(commands.submit(store, bucket, manifest, tenant=tenant, wait_for_end=wait))
 
 
 @app.command()
@@ -224,14 +228,14 @@ def retire(
 
     Example: stylefleet retire
     """
-    from stylefleet import cluster_kubernetes, logs
+    from stylefleet import logs, loop
     from stylefleet import retire as command
     from stylefleet.settings import controller_settings
 
     logs.configure(component="retire")
     settings = controller_settings()
-    cluster = cluster_kubernetes.KubernetesCluster(cluster_kubernetes.connect(), settings.worker.namespace)
-    command.retire(cluster, settings.store.bucket, seconds=seconds)
+    cluster = loop.kubernetes_cluster(settings)
+    command.retire(cluster, settings.store.bucket, namespaces=settings.namespaces, seconds=seconds)
 
 
 @app.command()
@@ -239,6 +243,7 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
     gpus: Annotated[int, typer.Option(min=0, max=1, help="GPUs that the probe asks for, as manifests do.")] = 1,
     queue: Annotated[str | None, typer.Option(help="Queue that the probe goes through, as manifests name it.")] = None,
+    tenant: Annotated[str, typer.Option(help="In whose namespace to look and probe.", show_default="our own")] = "",
     wait_seconds: Annotated[
         int, typer.Option(min=1, help="How long the probe may take to be scheduled, pulled and run.")
     ] = 180,
@@ -258,7 +263,8 @@ def doctor(
         raise typer.Exit(importlib.import_module("stylefleet.doctor_worker").main(os.environ, worker, gpus=gpus))
     from stylefleet.cli import doctor as command
 
-    raise typer.Exit(command.run(as_json=as_json, gpus=gpus, queue=queue, wait_seconds=wait_seconds))
+    outcome = command.run(as_json=as_json, gpus=gpus, queue=queue, tenant=tenant, wait_seconds=wait_seconds)
+    raise typer.Exit(outcome)
 
 
 @app.command()

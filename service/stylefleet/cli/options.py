@@ -13,4 +13,4 @@ EndpointOption = Annotated[
     str | None,
     typer.Option("--endpoint", envvar="STYLEFLEET_S3_ENDPOINT", help="S3 server other than AWS.", show_default=False),
 ]
-NameArgument = Annotated[str, typer.Argument(help="The manifest's name.")]
+NameArgument = Annotated[str, typer.Argument(help="The manifest's name; TENANT/NAME where there are tenants.")]
