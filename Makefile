@@ -11,7 +11,7 @@ LOCKED := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 # Compile Python once, whatever the machine says: TensorFlow takes twice as long to import without its bytecode.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test check render bench sbom lock clean
+.PHONY: help demo test check render bench fuzz sbom lock clean
 
 help:            ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -49,6 +49,9 @@ render: $(VENV)/dev.installed   ## values.schema.json of the Helm chart, and k8s
 
 bench: $(VENV)/dev.installed    ## speed and memory, as ratios measured in one run
 	$(BIN)/python -m benchmarks
+
+fuzz: $(VENV)/dev.installed     ## damaged manifests and pictures by the hundred thousand; CASES=N SEED=S
+	$(BIN)/python -W ignore -m tests.faults.fuzz --cases $(or $(CASES),100000) $(if $(SEED),--seed $(SEED))
 
 sbom: $(VENV)/dev.installed     ## what the images are made of, with hashes: dist/sbom/IMAGE.cdx.json (CycloneDX)
 	mkdir -p $(SBOM)
