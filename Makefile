@@ -11,7 +11,7 @@ LOCKED := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 # Compile Python once, whatever the machine says: TensorFlow takes twice as long to import without its bytecode.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test check render bench fuzz sbom lock clean
+.PHONY: help demo test check render bench fuzz soak sbom lock clean
 
 help:            ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -52,6 +52,9 @@ bench: $(VENV)/dev.installed    ## speed and memory, as ratios measured in one r
 
 fuzz: $(VENV)/dev.installed     ## damaged manifests and pictures by the hundred thousand; CASES=N SEED=S
 	$(BIN)/python -W ignore -m tests.faults.fuzz --cases $(or $(CASES),100000) $(if $(SEED),--seed $(SEED))
+
+soak: $(VENV)/dev.installed     ## random faults over running catalogs, then an audit; MINUTES=30 SEED=S
+	$(BIN)/python -m tests.soak --minutes $(or $(MINUTES),30) $(if $(SEED),--seed $(SEED))
 
 sbom: $(VENV)/dev.installed     ## what the images are made of, with hashes: dist/sbom/IMAGE.cdx.json (CycloneDX)
 	mkdir -p $(SBOM)

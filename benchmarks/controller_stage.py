@@ -22,11 +22,12 @@ from typing import IO, Any
 
 from tests.builders import TEMPLATE, jpeg_bytes, make_plan, make_receipt, manifest_bytes
 
-from stylefleet import cluster_kubernetes, naming, plan, receipt, status
+from stylefleet import kubernetes_api, naming, plan, receipt, status
 from stylefleet.cluster_kubernetes import KubernetesCluster
 from stylefleet.controller import Controller
 from stylefleet.inbox import Submission
 from stylefleet.jobs import job_for
+from stylefleet.kubernetes_api import KubernetesApi
 from stylefleet.local_s3 import LocalS3, local_s3
 from stylefleet.metrics import ControllerMetrics
 from stylefleet.naming import Ref
@@ -63,7 +64,7 @@ def ticks() -> None:
 
     controller = Controller(
         store=S3Store(make_client(os.environ["STYLEFLEET_S3_ENDPOINT"], None, before_send=s3_sent)),
-        cluster=KubernetesCluster(cluster_kubernetes.connect(before_send=api_sent), NAMESPACE),
+        cluster=KubernetesCluster(kubernetes_api.connect(before_send=api_sent), NAMESPACE),
         bucket=BUCKET,
         allowed=(Ref("shop", ""),),
         template=_TEMPLATE,
@@ -167,7 +168,8 @@ class Stage:
     def __init__(self, s3: LocalS3) -> None:
         self._s3 = s3
         self._store = s3.store()
-        self._cluster = KubernetesCluster(cluster_kubernetes.connect(), NAMESPACE)
+        connection = kubernetes_api.connect()
+        self._cluster, self._api = KubernetesCluster(connection, NAMESPACE), KubernetesApi(connection)
         self._runs: dict[int, str] = {}
         self._store.put(Ref("shop", "styles/waves.jpg"), jpeg_bytes())
 
@@ -193,8 +195,12 @@ class Stage:
         job = self._cluster.post_job(job_for(planned, _TEMPLATE))
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         at_work = {"active": 8, "ready": 8, "startTime": now, "uncountedTerminatedPods": {}}
-        self._cluster._batch.patch_namespaced_job_status(
-            job["metadata"]["name"], NAMESPACE, {"status": at_work}, _preload_content=False
+        self._api.ask(
+            "PATCH",
+            "/apis/batch/v1/namespaces/{namespace}/jobs/{name}/status",
+            names={"namespace": NAMESPACE, "name": job["metadata"]["name"]},
+            body={"status": at_work},
+            content_type="application/merge-patch+json",
         )
 
     def put_receipts(self, number: int) -> None:

@@ -60,11 +60,11 @@ def examine(
             *skipped(["rbac", "queue", "schedulable", "image"], why),
             *examine_local_worker(settings.worker, gpus=0, environment=os.environ, seconds=wait_seconds),
         ]
-    from stylefleet import cluster_kubernetes
+    from stylefleet import cluster_kubernetes, kubernetes_api
 
     tell("asking the cluster")
     try:
-        cluster = cluster_kubernetes.KubernetesCluster(cluster_kubernetes.connect(), settings.worker.namespace)
+        cluster = cluster_kubernetes.KubernetesCluster(kubernetes_api.connect(), settings.worker.namespace)
     except SettingsInvalid as error:
         remedy = "Run the doctor in a pod with the controller's service account, or set KUBECONFIG"
         return [*checks, failed("rbac", error, remedy), *skipped(PROBE_IDS, "there is no cluster")]

@@ -84,9 +84,9 @@ def _cluster(settings: ControllerSettings, *, look_only: bool, before_send: Call
 
 def kubernetes_cluster(settings: ControllerSettings, *, before_send: Callable[[], None] | None = None) -> Cluster:
     """The namespaces in which this service makes Jobs."""
-    from stylefleet import cluster_kubernetes
+    from stylefleet import cluster_kubernetes, kubernetes_api
 
-    connection = cluster_kubernetes.connect(before_send=before_send)
+    connection = kubernetes_api.connect(before_send=before_send)
     clusters = {
         namespace: cluster_kubernetes.KubernetesCluster(connection, namespace) for namespace in settings.namespaces
     }
@@ -97,11 +97,11 @@ def _elector(settings: ControllerSettings) -> Elector | None:
     election = settings.election
     if election is None:
         return None
-    from stylefleet import cluster_kubernetes, lease_kubernetes
+    from stylefleet import kubernetes_api, lease_kubernetes
 
     # A connection of its own: renewals never wait for one.
     lease = lease_kubernetes.KubernetesLease(
-        cluster_kubernetes.connect(), namespace=settings.worker.namespace, name=election.lease
+        kubernetes_api.connect(), namespace=settings.worker.namespace, name=election.lease
     )
     # A container that was restarted has its pod's name again, but is not the process that held the Lease.
     return Elector(lease, me=f"{election.identity}_{secrets.token_hex(4)}")

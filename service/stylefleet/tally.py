@@ -55,7 +55,7 @@ class Tally:
 
     def __init__(self, shard_tasks: Sequence[int]) -> None:
         """`shard_tasks` are the numbers of tasks by shard."""
-        self._shard_tasks = array("L", shard_tasks)
+        self._shard_tasks = array("I", shard_tasks)
         self._open: dict[int, _OpenShard] = {}
         self.complete: set[int] = set()
         """Shards whose every task was counted."""

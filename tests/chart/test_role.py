@@ -16,9 +16,10 @@ import pytest
 
 from stylefleet import naming
 from stylefleet.cluster import Cluster
-from stylefleet.cluster_kubernetes import KubernetesCluster, connect
+from stylefleet.cluster_kubernetes import KubernetesCluster
 from stylefleet.errors import PreconditionFailed
 from stylefleet.jobs import JobView, job_for, view
+from stylefleet.kubernetes_api import connect
 from stylefleet.lease_kubernetes import KubernetesLease
 from stylefleet.retire import retire
 from stylefleet.rights import rights
@@ -148,7 +149,7 @@ def test_the_role_grants_the_verbs_that_the_code_uses_and_no_other(
 ) -> None:
     for call in CALLS.values():
         call(cluster)
-    lease = KubernetesLease(cluster._batch.api_client, namespace="art", name="art-stylefleet")
+    lease = KubernetesLease(cluster._api._client, namespace="art", name="art-stylefleet")
     found = lease.read()
     assert found is not None
     lease.write(found)

@@ -9,9 +9,10 @@ from dataclasses import replace
 import pytest
 
 from stylefleet import naming
-from stylefleet.cluster_kubernetes import KubernetesCluster, connect
+from stylefleet.cluster_kubernetes import KubernetesCluster
 from stylefleet.errors import AccessDenied, PreconditionFailed
 from stylefleet.jobs import JobView, Json, job_for
+from stylefleet.kubernetes_api import connect
 from tests.builders import TEMPLATE, make_plan
 from tests.cluster.conftest import Kubernetes
 from tests.fleet import eventually
@@ -139,7 +140,7 @@ def test_an_image_that_nobody_has_is_told_as_the_reason_to_wait(
 
 
 def test_an_identity_without_rights_is_told_so(cluster: KubernetesCluster, namespace: str) -> None:
-    cluster._batch.api_client.default_headers["Impersonate-User"] = "nobody"
+    cluster._api._client.default_headers["Impersonate-User"] = "nobody"
     with pytest.raises(AccessDenied, match=f'cannot list resource "jobs".*namespace "{namespace}"'):
         cluster.list_jobs()
-    del cluster._batch.api_client.default_headers["Impersonate-User"]
+    del cluster._api._client.default_headers["Impersonate-User"]

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from stylefleet.cluster_kubernetes import connect
 from stylefleet.errors import AccessDenied, PreconditionFailed
+from stylefleet.kubernetes_api import connect
 from stylefleet.leader import Elector, claimed, holder_of
 from stylefleet.lease_kubernetes import KubernetesLease
 from tests.cluster.conftest import Kubernetes

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from stylefleet import lease_kubernetes
-from stylefleet.cluster_kubernetes import KubernetesCluster, connect
+from stylefleet.cluster_kubernetes import KubernetesCluster
 from stylefleet.errors import AccessDenied, ClusterUnavailable, PreconditionFailed
+from stylefleet.kubernetes_api import connect
 from stylefleet.leader import RENEW_DEADLINE_SECONDS, STOP_SECONDS_MAX, Elector, claimed, clock, holder_of
 from stylefleet.lease_kubernetes import KubernetesLease
 from tests.fake_kubernetes import NAMESPACE, FakeKubernetes, Fault, fake_kubernetes
