@@ -31,8 +31,13 @@ class Rendered:
 
     objects: list[Json]
 
-    def find(self, kind: str, name: str = "art-stylefleet") -> Json:
-        (found,) = [o for o in self.objects if (o["kind"], o["metadata"]["name"]) == (kind, name)]
+    def find(self, kind: str, name: str = "art-stylefleet", *, namespace: str = "art") -> Json:
+        wanted = (kind, name, namespace)
+        (found,) = [
+            o
+            for o in self.objects
+            if (o["kind"], o["metadata"]["name"], o["metadata"].get("namespace", "art")) == wanted
+        ]
         return found
 
     def kinds(self) -> set[str]:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from helm.render import CHART
 
+from stylefleet.jobs import job_for
+from stylefleet.naming import Ref
+from tests.builders import make_plan
 from tests.chart.conftest import BUCKET, Chart, Json, Rendered
 from tests.chart.variants import SHA256, TOLERATION, VARIANTS
 
@@ -85,7 +90,8 @@ def test_only_the_controller_has_a_token_and_nobody_has_rights_beyond_the_namesp
     assert subject["name"] != worker["serviceAccountName"]
     accounts = [o for o in rendered.objects if o["kind"] == "ServiceAccount"]
     assert [a["automountServiceAccountToken"] for a in accounts] == [False] * len(accounts)
-    assert all(o["metadata"].get("namespace") == "art" for o in rendered.objects if "more" not in o["metadata"]["name"])
+    namespaces = {o["metadata"].get("namespace") for o in rendered.objects if "more" not in o["metadata"]["name"]}
+    assert namespaces == set(rendered.settings().namespaces)
 
 
 def test_the_service_and_the_monitor_find_controllers_only(chart: Chart) -> None:
@@ -306,6 +312,73 @@ def test_helm_test_asks_for_what_the_manifests_of_this_cluster_ask_for(chart: Ch
     assert arguments({}) == ["doctor", "--gpus", "1"]
     values = {"doctor": {"gpus": 0}, "worker": {"queue": "night"}}
     assert arguments(values) == ["doctor", "--gpus", "0", "--queue", "night"]
+
+
+TENANTS = VARIANTS["tenants"]
+
+
+def test_the_controller_is_told_of_the_tenants(chart: Chart) -> None:
+    settings = chart.render(TENANTS).settings()
+    assert list(settings.tenants) == ["toys", "art", "prints", "books"]
+    assert settings.tenants["art"].places == (Ref("shop", "art/"),)
+    assert settings.namespaces == ("art", "art-jobs", "books-jobs")
+    assert chart.render(BUCKET).settings().tenants == {}
+
+
+@pytest.mark.parametrize(
+    ("namespace", "role"), [("art-jobs", "arn:aws:iam::1:role/art"), ("books-jobs", "arn:aws:iam::1:role/w")]
+)
+def test_a_tenants_namespace_has_what_its_workers_run_as_and_its_own_network_policy(
+    chart: Chart, namespace: str, role: str
+) -> None:
+    rendered = chart.render(TENANTS)
+    found = {o["kind"] for o in rendered.objects if o["metadata"].get("namespace") == namespace}
+    assert found == {"Role", "RoleBinding", "ServiceAccount", "NetworkPolicy"}
+    job = job_for(make_plan(), replace(rendered.settings().worker, namespace=namespace))
+    worker = job["spec"]["template"]
+    account = rendered.find("ServiceAccount", worker["spec"]["serviceAccountName"], namespace=namespace)
+    assert account["metadata"]["annotations"] == {"eks.amazonaws.com/role-arn": role}
+    policy = rendered.find("NetworkPolicy", "art-stylefleet-worker", namespace=namespace)
+    assert selects(policy["spec"]["podSelector"], worker["metadata"]["labels"])
+    assert policy["spec"] == rendered.find("NetworkPolicy", "art-stylefleet-worker")["spec"]
+
+
+@pytest.mark.parametrize("namespace", ["art-jobs", "books-jobs"])
+@pytest.mark.parametrize("name", ["art-stylefleet", "art-stylefleet-retire"])
+def test_in_a_tenants_namespace_the_rights_are_those_of_the_release_and_nobody_elses(
+    chart: Chart, namespace: str, name: str
+) -> None:
+    rendered = chart.render(TENANTS)
+    own, bound = rendered.find("RoleBinding", name), rendered.find("RoleBinding", name, namespace=namespace)
+    assert bound["roleRef"]["name"] == name
+    assert bound["subjects"] == own["subjects"]
+    assert bound["subjects"][0]["namespace"] == "art"
+    assert bound["metadata"].get("annotations") == own["metadata"].get("annotations")
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (
+            {"storage": {"bucket": "service", "allowed": ["s3://shop/"]}},
+            "storage.allowed and tenants cannot both be set",
+        ),
+        (
+            {"tenants": [TENANTS["tenants"][1], TENANTS["tenants"][2] | {"workerIdentity": "another"}]},
+            "tenants of the namespace art-jobs have one ServiceAccount, but two workerIdentity",
+        ),
+        (
+            {"tenants": [TENANTS["tenants"][0] | {"workerIdentity": "another"}]},
+            "tenant toys: workerIdentity needs a namespace of its own",
+        ),
+        ({"tenants": [{"name": "Toys", "allowed": ["s3://toys/"]}]}, "tenants/0/name|tenants.0.name"),
+        ({"tenants": [{"name": "toys"}]}, "allowed"),
+    ],
+)
+def test_tenants_that_contradict_themselves_are_refused(chart: Chart, values: Json, words: str) -> None:
+    done = chart.template(TENANTS | values)
+    assert done.returncode != 0
+    assert re.search(words, done.stderr), done.stderr
 
 
 def test_uninstalling_ends_the_jobs_that_are_no_objects_of_the_release(chart: Chart) -> None:

@@ -25,6 +25,7 @@ from stylefleet.retire import retire
 from stylefleet.rights import rights
 from tests.builders import TEMPLATE, make_plan
 from tests.chart.conftest import BUCKET, Chart, Json
+from tests.chart.variants import VARIANTS
 
 Right = tuple[str, str, str]
 """API group (empty for the core), resource, verb."""
@@ -109,6 +110,7 @@ JOB_VIEW: JobView = view(JOB)
 CALLS: dict[str, Callable[[KubernetesCluster], object]] = {
     "create_job": lambda cluster: cluster.create_job(JOB),
     "list_jobs": lambda cluster: cluster.list_jobs(),
+    "require_listed": lambda cluster: cluster.require_listed("art"),
     "release_job": lambda cluster: cluster.release_job(JOB_VIEW),
     "delete_job": lambda cluster: cluster.delete_job(JOB_VIEW),
     "waiting_because": lambda cluster: cluster.waiting_because(JOB_VIEW),
@@ -120,8 +122,10 @@ def test_a_role_that_ends_jobs_can_do_nothing_else(
     chart: Chart, cluster: KubernetesCluster, recorder: Recorder
 ) -> None:
     recorder.jobs = [JOB]
-    retire(cluster, TEMPLATE.bucket, seconds=60)
+    retire(cluster, TEMPLATE.bucket, namespaces=("art",), seconds=60)
     assert granted(chart.render(BUCKET).find("Role", "art-stylefleet-retire")) == recorder.rights
+    elsewhere = chart.render(VARIANTS["tenants"]).find("Role", "art-stylefleet-retire", namespace="art-jobs")
+    assert granted(elsewhere) == recorder.rights
 
 
 def granted(role: Json) -> set[Right]:
@@ -156,6 +160,14 @@ def test_the_role_grants_the_verbs_that_the_code_uses_and_no_other(
     with pytest.raises(PreconditionFailed):
         lease.write({"metadata": {}})
     assert granted(chart.render(BUCKET).find("Role")) == recorder.rights
+
+
+def test_in_a_tenants_namespace_the_role_grants_what_is_done_with_jobs_and_no_more(
+    chart: Chart, cluster: KubernetesCluster, recorder: Recorder
+) -> None:
+    for call in CALLS.values():
+        call(cluster)
+    assert granted(chart.render(VARIANTS["tenants"]).find("Role", namespace="art-jobs")) == recorder.rights
 
 
 def test_a_lease_of_another_name_cannot_be_changed(chart: Chart) -> None:

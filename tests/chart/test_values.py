@@ -51,6 +51,8 @@ OTHERS: dict[str, tuple[Any, Json]] = {
     "storage.bucket": ("other", {}),
     "storage.endpoint": ("http://minio:9000", {}),
     "storage.allowed": (["s3://shop/"], {}),
+    "tenants": ([{"name": "toys", "allowed": ["s3://toys/"]}], {}),
+    "notifications.queueUrl": ("http://elasticmq:9324/0/inbox", {}),
     "identity.kind": ("podIdentity", {}),
     "identity.controller": ("arn:aws:iam::1:role/other", IRSA),
     "identity.worker": ("arn:aws:iam::1:role/other", IRSA),

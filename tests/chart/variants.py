@@ -6,6 +6,7 @@ from tests.chart.conftest import Json
 
 SHA256 = "ab" * 32
 SPREAD = {"maxSkew": 2, "topologyKey": "topology.kubernetes.io/zone", "whenUnsatisfiable": "DoNotSchedule"}
+TENANTS_ROLE = "arn:aws:iam::1:role/art"
 TOLERATION = {"key": "art", "operator": "Equal", "value": "yes", "effect": "NoExecute", "tolerationSeconds": 60}
 
 VARIANTS: dict[str, Json] = {
@@ -80,6 +81,21 @@ VARIANTS: dict[str, Json] = {
         "storage": {"bucket": "service"},
         "controller": {"serviceAccount": {"create": False, "name": "ours"}, "topologySpreadConstraints": []},
         "worker": {"serviceAccount": {"create": False, "name": "theirs"}},
+    },
+    "tenants": {
+        "storage": {"bucket": "service", "existingSecret": "s3-keys"},
+        "identity": {"kind": "irsa", "controller": "arn:aws:iam::1:role/c", "worker": "arn:aws:iam::1:role/w"},
+        "tenants": [
+            {"name": "toys", "allowed": ["s3://toys/"]},
+            {"name": "art", "allowed": ["s3://shop/art/"], "namespace": "art-jobs", "workerIdentity": TENANTS_ROLE},
+            {
+                "name": "prints",
+                "allowed": ["s3://shop/prints/"],
+                "namespace": "art-jobs",
+                "workerIdentity": TENANTS_ROLE,
+            },
+            {"name": "books", "allowed": ["s3://shop/books/"], "namespace": "books-jobs"},
+        ],
     },
     "nothing more than needed": {
         "storage": {"bucket": "service"},

@@ -57,6 +57,53 @@ app.kubernetes.io/component: {{ .component }}
 {{- end }}
 {{- end -}}
 
+{{/* Namespaces of tenants beside the release's own, each with the identity of its workers: a JSON object. */}}
+{{- define "stylefleet.tenantNamespaces" -}}
+{{- $namespaces := dict -}}
+{{- range .Values.tenants -}}
+{{- if and .namespace (ne .namespace $.Release.Namespace) -}}
+{{- $identity := default "" .workerIdentity -}}
+{{- if ne $identity (dig .namespace $identity $namespaces) -}}
+{{- fail (printf "tenants of the namespace %s have one ServiceAccount, but two workerIdentity" .namespace) -}}
+{{- end -}}
+{{- $_ := set $namespaces .namespace $identity -}}
+{{- else if .workerIdentity -}}
+{{- fail (printf "tenant %s: workerIdentity needs a namespace of its own" .name) -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $namespaces -}}
+{{- end -}}
+
+{{/* What the controller may do where Jobs are; a test derives these verbs from the requests that it makes. */}}
+{{- define "stylefleet.jobRules" -}}
+- apiGroups: [batch]
+  resources: [jobs]
+  verbs: [create, delete, get, list, patch]
+# Why a worker waits: its pod says so, or an event of the Job where no pod can be made.
+- apiGroups: [""]
+  resources: [pods, events]
+  verbs: [list]
+{{- end -}}
+
+{{/* What ends Jobs may do. */}}
+{{- define "stylefleet.retireRules" -}}
+- apiGroups: [batch]
+  resources: [jobs]
+  verbs: [delete, get, list, patch]
+{{- end -}}
+
+{{/* The workers' NetworkPolicy; see networkpolicies.yaml. */}}
+{{- define "stylefleet.workerPolicy" -}}
+podSelector:
+  matchLabels:
+    app.kubernetes.io/managed-by: stylefleet
+    stylefleet.dev/bucket: {{ .Values.storage.bucket | quote }}
+policyTypes: [Ingress, Egress]
+ingress: []
+egress:
+  {{- include "stylefleet.egress" . | nindent 2 }}
+{{- end -}}
+
 {{/* What the restricted Pod Security Standard asks of a pod, and of a container. Not to be overridden. */}}
 {{- define "stylefleet.podSecurity" -}}
 runAsNonRoot: true
@@ -130,8 +177,15 @@ capabilities: {drop: [ALL]}
   value: {{ . | quote }}
 {{- end }}
 {{- with $values.storage.allowed }}
+{{- if $values.tenants }}{{ fail "storage.allowed and tenants cannot both be set: each tenant has its own folders" }}{{ end }}
 - name: STYLEFLEET_ALLOWED
   value: {{ join " " . | quote }}
+{{- end }}
+{{- with $values.tenants }}
+{{- $records := list }}
+{{- range . }}{{ $records = append $records (omit . "workerIdentity") }}{{ end }}
+- name: STYLEFLEET_TENANTS
+  value: {{ toJson $records | quote }}
 {{- end }}
 - name: STYLEFLEET_NAMESPACE
   valueFrom: {fieldRef: {apiVersion: v1, fieldPath: metadata.namespace}}
