@@ -1,11 +1,14 @@
-"""Pause, resume and retry with a real controller and real workers, by the commands as people type them."""
+"""Pause, resume, retry and audit with a real controller and real workers, by the commands as people type them."""
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 
 import pytest
 
+from stylefleet import naming
+from stylefleet.naming import Ref
 from tests.acceptance.test_command_line import stylefleet
 from tests.fleet import Fleet, eventually, picture
 
@@ -35,6 +38,41 @@ def test_a_paused_run_has_no_workers_and_goes_on_where_it_was(fleet: Fleet) -> N
     assert len(receipts) == 6
     assert {r.attempt for r in before} < {r.attempt for r in receipts}, "by another attempt"
     assert stylefleet(fleet, "resume", "spring").returncode == 4
+    audit = stylefleet(fleet, "audit", "spring")
+    assert audit.returncode == 0, audit.stdout + audit.stderr
+
+
+def test_an_audit_of_real_results_finds_what_is_missing_and_what_does_not_belong(fleet: Fleet) -> None:
+    fleet.put_shapes(3)
+    fleet.put("out/spring/notes.txt", b"a file of the user's")
+    fleet.submit("spring")
+    fleet.start()
+    assert stylefleet(fleet, "audit", "spring").returncode in (4, 5), "it goes on, or was not seen yet"
+    fleet.wait("spring", "Succeeded")
+    whole = stylefleet(fleet, "audit", "spring", "-o", "json")
+    assert whole.returncode == 0, whole.stdout + whole.stderr
+    assert json.loads(whole.stdout)["notes"] == []
+
+    results = [Ref(fleet.bucket, key) for key in fleet.result_keys("spring") if key.endswith(".jpg")]
+    mark = fleet.store.head(results[0]).metadata
+    fleet.store.put(results[0], fleet.store.get(results[1]).data, metadata=mark)
+    fleet.store.delete(results[1])
+    fleet.store.put(Ref(fleet.bucket, "out/spring/x.jpg"), b"x", metadata={naming.METADATA_TASK: "f" * 64})
+    broken = stylefleet(fleet, "audit", "spring", "-o", "json")
+    assert broken.returncode == 3
+    assert [(f["check"], f["about"]) for f in json.loads(broken.stdout)["faults"]] == [
+        ("output", f"s3://{fleet.bucket}/out/spring/x.jpg"),
+        ("results", str(results[0])),
+        ("results", str(results[1])),
+    ]
+    fleet.store.delete(Ref(fleet.bucket, "out/spring/x.jpg"))
+    fleet.submit("spring")
+    run = json.loads(whole.stdout)["run"]
+    eventually(lambda: fleet.status("spring")["run"] != run, "the second submission is seen")
+    fleet.wait("spring", "Succeeded")
+    for arguments in ((), ("--run", run)):
+        mended = stylefleet(fleet, "audit", "spring", *arguments)
+        assert mended.returncode == 0, mended.stdout + mended.stderr
 
 
 def test_a_retry_does_what_failed_and_leaves_alone_what_is_there(fleet: Fleet) -> None:
