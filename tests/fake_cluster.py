@@ -13,7 +13,7 @@ from stylefleet.indexes import format_indexes, parse_indexes
 from stylefleet.jobs import JobView, Json, view
 from stylefleet.naming import Ref
 from stylefleet.plan import plan_from_json
-from stylefleet.store import Listed, Object, Store
+from stylefleet.store import Head, Listed, Object, Store
 from stylefleet.tasks import tasks_from_bytes
 from tests.builders import failed_receipt, make_receipt
 
@@ -140,7 +140,8 @@ class FakeCluster:
             if task.content.key in bad:
                 one = failed_receipt(task, reason=bad[task.content.key])
             else:
-                etag = self._store.put(task.output, f"restyled {task.content.key}".encode())
+                mark = {naming.METADATA_TASK: task.task_id, naming.METADATA_RECIPE: plan.recipe.digest}
+                etag = self._store.put(task.output, f"restyled {task.content.key}".encode(), metadata=mark)
                 one = make_receipt(task, result_etag=etag)
             key = naming.receipts_key(name, run, index, attempt, len(parts))
             line = receipt.to_lines([replace(one, shard=index, attempt=attempt)])
@@ -186,6 +187,12 @@ class HookedStore:
         found = self.real.get(ref, if_match=if_match)
         self.after("get", ref)
         return found
+
+    def head(self, ref: Ref) -> Head:
+        self.before("head", ref)
+        head = self.real.head(ref)
+        self.after("head", ref)
+        return head
 
     def put(
         self,

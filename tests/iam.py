@@ -13,7 +13,7 @@ from typing import Any
 
 from stylefleet.errors import AccessDenied
 from stylefleet.naming import Ref
-from stylefleet.store import Listed, Object, Store
+from stylefleet.store import Head, Listed, Object, Store
 
 POLICIES = Path(__file__).parents[1] / "docs/iam"
 NAMES = {"SERVICE-BUCKET": "service", "PICTURES-BUCKET": "shop", "TENANT": "art"}
@@ -70,6 +70,11 @@ class PolicedStore:
         self._check("s3:GetObject", ref)
         self._check("s3:ListBucket", ref, bucket_only=True)  # without it S3 says 403 where there is no such object
         return self.store.get(ref, if_match=if_match)
+
+    def head(self, ref: Ref) -> Head:
+        self._check("s3:GetObject", ref)
+        self._check("s3:ListBucket", ref, bucket_only=True)  # as for GET
+        return self.store.head(ref)
 
     def put(self, ref: Ref, data: bytes, *, if_absent: bool = False, if_match: str | None = None, **rest: Any) -> str:
         self._check("s3:PutObject", ref)

@@ -14,7 +14,7 @@ from stylefleet.cluster import Cluster
 from stylefleet.errors import NotFound
 from stylefleet.jobs import JobView, Json
 from stylefleet.naming import Ref
-from stylefleet.store import Listed, Object, Store
+from stylefleet.store import Head, Listed, Object, Store
 from stylefleet.store_memory import MemoryStore
 
 log = structlog.get_logger(__name__)
@@ -32,6 +32,12 @@ class DryRunStore:
             return self._overlay.get(ref)
         except NotFound:
             return self._real.get(ref, if_match=if_match)
+
+    def head(self, ref: Ref) -> Head:
+        try:
+            return self._overlay.head(ref)
+        except NotFound:
+            return self._real.head(ref)
 
     def put(
         self,

@@ -43,6 +43,18 @@ class Object:
     """User metadata, lower-case names."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Head:
+    """What is known of an object without its content."""
+
+    ref: Ref
+    etag: str
+    """Opaque version of the content, without quotes."""
+    size_bytes: int
+    metadata: Mapping[str, str]
+    """User metadata, lower-case names."""
+
+
 class Store(Protocol):
     """Buckets of objects.
 
@@ -51,6 +63,10 @@ class Store(Protocol):
 
     def get(self, ref: Ref, *, if_match: str | None = None) -> Object:
         """Read one object. Raises NotFound, and PreconditionFailed where its ETag is not `if_match`."""
+        ...
+
+    def head(self, ref: Ref) -> Head:
+        """What is known of one object without reading it. Raises NotFound, also without bucket."""
         ...
 
     def put(

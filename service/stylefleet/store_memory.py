@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from stylefleet.errors import NotFound, PreconditionFailed
 from stylefleet.naming import Ref
-from stylefleet.store import Listed, Object
+from stylefleet.store import Head, Listed, Object
 
 
 def _now() -> datetime:
@@ -32,6 +32,10 @@ class MemoryStore:
         if if_match is not None and found.etag != if_match:
             raise PreconditionFailed(f"{ref}: the object has changed")
         return found
+
+    def head(self, ref: Ref) -> Head:
+        found = self.get(ref)
+        return Head(ref=ref, etag=found.etag, size_bytes=len(found.data), metadata=found.metadata)
 
     def put(
         self,

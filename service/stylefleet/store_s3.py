@@ -30,7 +30,7 @@ from stylefleet.errors import (
     StylefleetError,
 )
 from stylefleet.naming import Ref
-from stylefleet.store import Listed, Object
+from stylefleet.store import Head, Listed, Object
 
 if TYPE_CHECKING:
     from botocore.awsrequest import AWSResponse
@@ -123,6 +123,15 @@ class S3Store:
             )
 
         return _call(ref, read, self._attempts)
+
+    def head(self, ref: Ref) -> Head:
+        answer = _call(ref, lambda: self._client.head_object(Bucket=ref.bucket, Key=ref.key), self._attempts)
+        return Head(
+            ref=ref,
+            etag=answer["ETag"].strip('"'),
+            size_bytes=answer["ContentLength"],
+            metadata={k: v for k, v in answer["Metadata"].items() if k != _TOKEN},
+        )
 
     def put(
         self,

@@ -73,6 +73,19 @@ def test_what_was_put_is_got_with_its_etag_and_metadata(box: Box) -> None:
     assert '"' not in etag
 
 
+def test_a_head_says_what_a_get_says_without_the_content(box: Box) -> None:
+    for condition in ({}, {"if_absent": True}):
+        key = f"a{len(condition)}"
+        etag = box.put(key, b"12345", metadata={"stylefleet-task": "t1"}, **condition)
+        found = box.store.head(box.ref(key))
+        assert (found.ref, found.etag, found.size_bytes) == (box.ref(key), etag, 5)
+        assert dict(found.metadata) == {"stylefleet-task": "t1"}
+    with pytest.raises(NotFound, match="never"):
+        box.store.head(box.ref("never"))
+    with pytest.raises(NotFound, match="no-such-bucket-here"):
+        box.store.head(Ref("no-such-bucket-here", "a"))
+
+
 def test_a_put_replaces_the_object_and_its_metadata(box: Box) -> None:
     first = box.put("a", b"one", metadata={"x": "1"})
     second = box.put("a", b"two")

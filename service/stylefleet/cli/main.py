@@ -185,7 +185,7 @@ def wait(
     raise typer.Exit(commands.wait(commands.open_store(endpoint), bucket, name))
 
 
-for _command in (runs.cancel, runs.pause, runs.resume, runs.retry):
+for _command in (runs.cancel, runs.pause, runs.resume, runs.retry, runs.audit):
     app.command()(_command)
 
 

@@ -56,3 +56,23 @@ def retry(
     from stylefleet.cli import retry as command
 
     raise typer.Exit(command.retry(buckets.open_store(endpoint), bucket, name, wait_for_end=wait))
+
+
+def audit(
+    name: NameArgument,
+    bucket: BucketOption,
+    endpoint: EndpointOption = None,
+    run: Annotated[
+        str | None, typer.Option(help="A run of runs/NAME/ other than the newest.", show_default=False)
+    ] = None,
+    output: Annotated[str, typer.Option("-o", "--output", help="table or json.")] = "table",
+) -> None:
+    """Prove from the bucket alone that a run which ended is whole: every picture with its receipt, every receipt with
+    its result, and nothing else; exit code 0 if so, 3 if not. It only reads.
+
+    Example: stylefleet audit spring-catalog
+    """
+    from stylefleet.cli import audit as command
+    from stylefleet.cli import bucket as buckets
+
+    raise typer.Exit(command.run(buckets.open_store(endpoint), bucket, name, run=run, output=output))
