@@ -16,6 +16,7 @@
     - StoreUnavailable       the object store did not answer, or answered with a fault of its own
       . CredentialsExpired   temporary credentials have run out, or a clock is wrong: the next ones may do
     - ClusterUnavailable     the cluster did not answer, or answered with a fault of its own
+    - ScratchUnavailable     this machine has no room for what does not fit into memory
   + PreconditionFailed       a conditional write lost: somebody else wrote first
 
 A message names the place, what was found and what is allowed.
@@ -159,3 +160,7 @@ class CredentialsExpired(StoreUnavailable):
 
 class ClusterUnavailable(TransientError):
     """The cluster did not answer, or answered with a fault of its own."""
+
+
+class ScratchUnavailable(TransientError):
+    """The folder for temporary files is full or cannot be written."""
