@@ -5,22 +5,28 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 
 from PIL import Image
 
 from stylefleet import manifest as manifests
 from stylefleet import naming
+from stylefleet.companions import Companion, Listing
 from stylefleet.jobs import JobView, WorkerTemplate
+from stylefleet.ledger import Ledger
 from stylefleet.manifest import Manifest
 from stylefleet.naming import Ref
 from stylefleet.plan import Plan, ShardEntry, StyleShare
 from stylefleet.presets import recipe_for
 from stylefleet.receipt import EngineFacts, Receipt
+from stylefleet.stocktaking import enter_tasks
 from stylefleet.store import Listed
-from stylefleet.tasks import Task
+from stylefleet.task_making import TaskMaker
+from stylefleet.tasks import Task, tasks_from_bytes
 from stylefleet.terms import Terms
 from stylefleet.worker_pod import WorkerPod
 
@@ -91,6 +97,19 @@ def make_task(key: str = "catalog/a.jpg") -> Task:
         size_bytes=10,
         output=Ref("shop", f"restyled/spring/{key.removeprefix('catalog/')}"),
     )
+
+
+def tasks_for(
+    manifest: Manifest,
+    styles: tuple[StyleShare, ...],
+    pictures: Iterable[Listed],
+    companions: Mapping[Companion, Listing] = MappingProxyType({}),
+) -> list[Task]:
+    """The tasks of these pictures, as planning makes them where nothing is done; raises PlanInvalid."""
+    with Ledger() as ledger:
+        enter_tasks(ledger, TaskMaker(manifest, styles, companions), pictures)
+        ledger.close_books()
+        return tasks_from_bytes(b"".join(ledger.lines_to_do()))
 
 
 def make_plan(*, shards: tuple[int, ...] = (2, 1), skipped: int = 0, **changes: object) -> Plan:

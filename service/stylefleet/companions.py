@@ -6,7 +6,7 @@ the version that was there; what is missing is planned too, and told in that pic
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -45,8 +45,8 @@ class Pin(NamedTuple):
     size_bytes: int
 
 
-Listing = Mapping[str, Pin]
-"""What lies in a companion's folder, by key; for one object, that object alone."""
+Listing = Callable[[str], Pin | None]
+"""What lies at a key of a companion's folder; of one object's place, that object alone."""
 
 
 def companions_of(spec: Spec) -> dict[Companion, str]:
@@ -67,5 +67,5 @@ def pin(companion: Companion, relative: str, listing: Listing) -> Pin:
     if companion.is_folder:
         paths = naming.start_paths(relative) if companion.role == "start" else (naming.mask_path(relative),)
         keys = [companion.at.key + path for path in paths]
-    found = next((listing[key] for key in keys if key in listing), None)
+    found = next(filter(None, map(listing, keys)), None)
     return found or Pin(Ref(companion.at.bucket, keys[0]), "", 0)

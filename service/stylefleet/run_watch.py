@@ -18,9 +18,10 @@ from stylefleet.jobs import JobView
 from stylefleet.metrics import ControllerMetrics
 from stylefleet.naming import Ref
 from stylefleet.plan import Plan
-from stylefleet.planner import READERS, Pace, load_plan
+from stylefleet.planner import Pace, load_plan
 from stylefleet.reconcile import Finish, Observed, early_end
 from stylefleet.status import Ending, Phase, Status
+from stylefleet.stocktaking import READERS
 from stylefleet.store import Store
 from stylefleet.tally import Tally
 

@@ -72,9 +72,9 @@ def fault(status: int, code: str, message: str = "no") -> Answer:
     return Answer(status=status, body=f"<Error><Code>{code}</Code><Message>{message}</Message></Error>".encode())
 
 
-def page(keys: list[str], more: str = "") -> Answer:
+def page(keys: list[str], more: str = "", modified_at: str = "2026-03-01T12:00:00.789Z") -> Answer:
     contents = "".join(
-        f"<Contents><Key>{k}</Key><LastModified>2026-03-01T12:00:00.789Z</LastModified><ETag>&quot;e&quot;</ETag>"
+        f"<Contents><Key>{k}</Key><LastModified>{modified_at}</LastModified><ETag>&quot;e&quot;</ETag>"
         f"<Size>1</Size></Contents>"
         for k in keys
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import email.utils
+import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -274,8 +275,45 @@ def test_a_listing_whose_second_page_never_comes_is_an_error_and_not_short(
         next(listing)
 
 
-def test_a_listings_times_are_cut_to_whole_seconds(server: FaultServer, store: S3Store) -> None:
-    server.respond = in_order(page(["a"]))
+def test_the_next_page_is_asked_for_while_the_caller_is_at_work_on_this_one(
+    server: FaultServer, store: S3Store
+) -> None:
+    asked_for = threading.Event()
+
+    def respond(request: Request) -> Answer:
+        if "continuation-token=next" in request.path:
+            asked_for.set()
+        return page(["a", "b"], more="next") if not asked_for.is_set() else page(["c"])
+
+    server.respond = respond
+    listing = store.list(Ref("shop", ""))
+    assert next(listing).ref.key == "a"
+    assert asked_for.wait(30)
+    assert [o.ref.key for o in listing] == ["b", "c"]
+
+
+def test_a_listing_that_is_left_early_ends_at_once(server: FaultServer, store: S3Store) -> None:
+    server.respond = lambda _: page(["a", "b"], more="next")  # without end
+    listing = store.list(Ref("shop", ""))
+    next(listing)
+    listing.close()  # type: ignore[attr-defined]
+    assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-03-01T12:00:00.789Z",
+        "2026-03-01T12:00:00Z",
+        "2026-03-01T13:00:00.789+01:00",
+        "20260301T120000Z",
+        "Sun, 01 Mar 2026 12:00:00 GMT",
+    ],
+)
+def test_a_listings_times_are_read_in_every_form_and_cut_to_whole_seconds(
+    server: FaultServer, store: S3Store, text: str
+) -> None:
+    server.respond = in_order(page(["a"], modified_at=text))
     (listed,) = store.list(Ref("shop", ""))
     assert listed.modified_at == datetime(2026, 3, 1, 12, tzinfo=UTC)
     assert listed.etag == "e"

@@ -9,30 +9,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stylefleet import plan as plans
-from stylefleet.companions import Companion, Pin, companions_of
+from stylefleet.companions import Companion, Listing, Pin, companions_of
 from stylefleet.errors import PlanInvalid, RecordUnreadable
+from stylefleet.ledger import Ledger
 from stylefleet.manifest import Content
 from stylefleet.naming import Ref
 from stylefleet.plan import StyleShare, regions
 from stylefleet.presets import recipe_for
+from stylefleet.receipt import Done
 from stylefleet.recipe import LayerWeight, Recipe, Refinement, Scale
-from stylefleet.tasks import (
-    SHARDS_MAX,
-    Task,
-    matches,
-    not_yet_done,
-    shard_bytes,
-    task_id_for,
-    tasks_for,
-    tasks_from_bytes,
-    tasks_per_shard,
-)
+from stylefleet.task_making import matcher
+from stylefleet.tasks import SHARDS_MAX, Shaping, Task, shard_bytes, tasks_from_bytes, tasks_per_shard
 from stylefleet.terms import Terms
-from tests.builders import make_listed, make_manifest, make_plan, make_styles, make_task
+from tests.builders import make_listed, make_manifest, make_plan, make_styles, make_task, tasks_for
 
 
 def tasks(keys: Iterable[str], **spec: object) -> list[Task]:
-    return list(tasks_for(make_manifest(**spec), make_styles(), [make_listed(k) for k in keys]))
+    return tasks_for(make_manifest(**spec), make_styles(), [make_listed(k) for k in keys])
 
 
 def plan_errors(keys: Iterable[str], **spec: object) -> list[tuple[str, str, str]]:
@@ -58,7 +51,9 @@ def identity(**changes: object) -> str:
         "depth": 8,
         "keep_metadata": (),
     }
-    return task_id_for(**(inputs | changes))  # type: ignore[arg-type]
+    inputs |= changes
+    own = {name: inputs.pop(name) for name in ("content", "content_etag", "pins") if name in inputs}
+    return Shaping(**inputs).task_id(**own)  # type: ignore[arg-type]
 
 
 STYLE = StyleShare(image=Ref("shop", "s.jpg"), etag="s1", weight=0.7)
@@ -175,7 +170,7 @@ def test_equal_keys_of_two_buckets_are_refused() -> None:
     pictures = [make_listed("a.jpg", bucket="one"), make_listed("a.jpg", bucket="two")]
     manifest = make_manifest(content={"keys": ["s3://one/a.jpg", "s3://two/a.jpg"]})
     with pytest.raises(PlanInvalid, match="the same result"):
-        list(tasks_for(manifest, make_styles(), pictures))
+        tasks_for(manifest, make_styles(), pictures)
 
 
 @pytest.mark.parametrize(
@@ -239,13 +234,13 @@ def test_a_picture_is_wanted_where_an_include_and_no_exclude_pattern_fits(
     relative: str, include: list[str], exclude: list[str], wanted: bool
 ) -> None:
     content = Content.model_validate({"prefix": "s3://shop/c/", "include": include, "exclude": exclude})
-    assert matches(relative, content) is wanted
+    assert matcher(content)(relative) is wanted
 
 
 @given(st.text(alphabet="ab*?[]!-.\\/(+", max_size=20))
 def test_no_pattern_is_an_error(pattern: str) -> None:
     content = Content.model_validate({"prefix": "s3://shop/c/", "include": [pattern]})
-    assert matches("ab", content) in (True, False)
+    assert matcher(content)("ab") in (True, False)
 
 
 # --- masks and starts ---------------------------------------------------------------------------------------------
@@ -255,8 +250,8 @@ ONE = Companion(role="protect", at=Ref("shop", "masks/one.png"))
 START = Companion(role="start", at=Ref("shop", "starts/"))
 
 
-def listing(*keys: str) -> dict[str, Pin]:
-    return {key: Pin(Ref("shop", key), f"etag-of-{key}", 7) for key in keys}
+def listing(*keys: str) -> Listing:
+    return {key: Pin(Ref("shop", key), f"etag-of-{key}", 7) for key in keys}.get
 
 
 def test_a_manifests_masks_are_named_once_each_in_the_order_of_their_styles() -> None:
@@ -319,14 +314,14 @@ def test_a_result_never_overwrites_a_mask_also_where_the_mask_is_missing() -> No
     keys = ["catalog/a.png", "catalog/masks/a.png"]
     for there in (listing("restyled/spring/masks/a.png"), listing("restyled/spring/masks/x.png")):
         with pytest.raises(PlanInvalid, match="a result would overwrite a source picture"):
-            list(tasks_for(manifest, make_styles(), map(make_listed, keys), {inside: there}))
-    assert len(list(tasks_for(manifest, make_styles(), [make_listed("catalog/b.png")], {inside: there}))) == 1
+            tasks_for(manifest, make_styles(), map(make_listed, keys), {inside: there})
+    assert len(tasks_for(manifest, make_styles(), [make_listed("catalog/b.png")], {inside: there})) == 1
 
 
 def test_a_mask_whose_key_would_be_too_long_is_refused_when_planning() -> None:
     companions = {Companion(role="mask", at=Ref("shop", f"masks/{'m' * 30}/")): listing("masks/x.png")}
     with pytest.raises(PlanInvalid, match="in the place of its mask the key is longer than 1024 bytes"):
-        list(tasks_for(make_manifest(), make_styles(), [make_listed("catalog/" + "x" * 1000 + ".jpg")], companions))
+        tasks_for(make_manifest(), make_styles(), [make_listed("catalog/" + "x" * 1000 + ".jpg")], companions)
 
 
 MASKED = (replace(STYLE, mask=SKY.at), OTHER)
@@ -373,10 +368,14 @@ def test_styles_are_grouped_by_their_mask_in_the_order_of_first_appearance() -> 
 
 def test_a_task_is_left_out_only_where_a_receipt_and_the_very_result_are_there() -> None:
     a, b, c, d = (make_task(f"catalog/{n}.jpg") for n in "abcd")
-    receipts = {a.task_id: "e-a", b.task_id: "e-b", c.task_id: "e-c"}
-    results = {a.output.key: "e-a", b.output.key: "replaced", d.output.key: "e-d"}
-    # a: done; b: its result was replaced; c: its result was deleted; d: a file that no run of ours has made.
-    assert list(not_yet_done([a, b, c, d], receipts, results)) == [b, c, d]
+    with Ledger() as ledger:
+        ledger.add_tasks([a, b, c, d])
+        ledger.add_done([Done(a.task_id, "e-a", 0.0), Done(b.task_id, "e-b", 0.0), Done(c.task_id, "e-c", 0.0)])
+        assert ledger.any_done()
+        ledger.add_results([(a.output.key, "e-a"), (b.output.key, "replaced"), (d.output.key, "e-d")])
+        # a: done; b: its result was replaced; c: its result was deleted; d: a file that no run of ours has made.
+        assert ledger.close_books() == 3
+        assert tasks_from_bytes(b"".join(ledger.lines_to_do())) == [b, c, d]
 
 
 # --- shards -----------------------------------------------------------------------------------------------------

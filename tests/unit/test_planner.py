@@ -1,18 +1,21 @@
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
 
-from stylefleet import naming, planner
-from stylefleet.errors import PlanInvalid, RecordUnreadable
+from stylefleet import naming, planner, receipt
+from stylefleet.errors import PlanInvalid, RecordUnreadable, StoreUnavailable
+from stylefleet.ledger import Ledger
 from stylefleet.naming import Ref
 from stylefleet.plan import Plan, plan_to_json
 from stylefleet.planner import Pace
-from stylefleet.store import Listed
+from stylefleet.store import Listed, Store
 from stylefleet.store_memory import MemoryStore
 from stylefleet.tasks import Task, tasks_from_bytes
-from tests.builders import NOW, RUN, jpeg_bytes, make_manifest, make_plan
+from tests.builders import NOW, RUN, jpeg_bytes, make_manifest, make_plan, make_receipt
+from tests.fake_cluster import HookedStore
 
 
 @pytest.fixture
@@ -24,7 +27,7 @@ def store() -> MemoryStore:
     return store
 
 
-def plan(store: MemoryStore, **spec: object) -> Plan:
+def plan(store: Store, **spec: object) -> Plan:
     return planner.plan_run(
         store,
         "service",
@@ -37,7 +40,7 @@ def plan(store: MemoryStore, **spec: object) -> Plan:
     )
 
 
-def tasks_of_shard(store: MemoryStore, made: Plan, index: int) -> list[Task]:
+def tasks_of_shard(store: Store, made: Plan, index: int) -> list[Task]:
     entry = made.shards[index]
     data = store.get(Ref("service", naming.shard_key(made.name, made.run, index, entry.digest))).data
     return tasks_from_bytes(data)
@@ -79,6 +82,55 @@ def test_the_first_plan_of_a_run_stands_whatever_a_second_planner_sees(store: Me
     assert plan(store) == first
     assert planner.load_plan(store, "service", "spring", RUN) == first
     assert keys_of_shard(store, first, 1) == ["catalog/c.jpg"]
+
+
+def test_a_bucket_of_results_that_is_not_there_is_told_also_to_a_first_run(store: MemoryStore) -> None:
+    with pytest.raises(PlanInvalid) as caught:
+        plan(store, output={"prefix": "s3://nobody/out/"})
+    assert [(e.path, e.message) for e in caught.value.errors] == [("spec.output.prefix", "s3://nobody: no such bucket")]
+
+
+def test_results_are_listed_only_where_a_receipt_is_of_one_of_the_tasks(store: MemoryStore) -> None:
+    for name in "abc":
+        store.put(Ref("shop", f"restyled/spring/{name}.jpg"), b"result")
+    listed = Listings(store)
+    made = plan(listed)
+    assert listed.ends == {"restyled/spring/": 1}
+    task = tasks_of_shard(store, made, 0)[0]
+    receipts = [make_receipt("catalog/of-another-recipe.jpg"), make_receipt(task, result_etag="gone")]
+    for attempt, (one, seen) in enumerate(zip(receipts, (1, 3), strict=True)):
+        key = naming.receipts_key("spring", "0" * 16, 0, "pod", attempt)
+        store.put(Ref("service", key), receipt.to_lines([one]))
+        listed = Listings(store)
+        plan(listed)
+        assert listed.ends == {"restyled/spring/": seen}
+
+
+class Listings(HookedStore):
+    """Tells how far each listing of results was read."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        super().__init__(store)
+        self.ends: Counter[str] = Counter()
+
+    def list(self, prefix: Ref) -> Iterator[Listed]:
+        for each in super().list(prefix):
+            if prefix.key.startswith("restyled/"):
+                self.ends[prefix.key] += 1
+            yield each
+
+
+def test_a_run_is_not_planned_before_its_last_shard_is_written(store: MemoryStore) -> None:
+    def full(action: str, ref: Ref) -> None:
+        if action == "put" and "/shards/00001-" in ref.key:
+            raise StoreUnavailable("full")
+
+    broken = HookedStore(store)
+    broken.before = full
+    with pytest.raises(StoreUnavailable, match="full"):
+        plan(broken)
+    assert planner.load_plan(store, "service", "spring", RUN) is None
+    assert plan(store).tasks == 3
 
 
 def test_a_picture_that_is_named_twice_is_planned_once(store: MemoryStore) -> None:
@@ -159,6 +211,7 @@ def test_a_folder_that_is_named_twice_is_listed_once(store: MemoryStore) -> None
             return store.list(prefix, after=after)
 
     manifest = make_manifest(styles=MASKED_STYLES, protect="s3://shop/masks/")
-    found = planner.find_companions(Counting(), manifest)  # type: ignore[arg-type]
+    with Ledger() as ledger:
+        found = planner.find_companions(Counting(), manifest, ledger)  # type: ignore[arg-type]
     assert [c.role for c in found] == ["mask", "protect"]
     assert listed == [Ref("shop", "masks/")]

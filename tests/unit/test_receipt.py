@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 
@@ -60,6 +61,26 @@ def test_a_receipt_without_engine_is_read_back_without() -> None:
 
 
 @pytest.mark.parametrize("data", [b"{}\n", b"not json\n", b'{"task_id": "half', b"[]\n"])
-def test_what_is_no_receipt_is_a_plain_error(data: bytes) -> None:
+@pytest.mark.parametrize("read", [receipt.from_lines, receipt.done_from_lines])
+def test_what_is_no_receipt_is_a_plain_error(read: Callable[[bytes], object], data: bytes) -> None:
     with pytest.raises(RecordUnreadable, match="a receipt cannot be read"):
-        receipt.from_lines(data)
+        read(data)
+
+
+def test_the_short_form_has_the_tasks_that_were_done() -> None:
+    a, b = (
+        make_receipt("catalog/a.jpg"),
+        make_receipt("catalog/b\u2028.jpg", result_etag="result-of-b", finished_at=NOW + timedelta(microseconds=7)),
+    )
+    written = receipt.to_lines([a, failed_receipt("catalog/c.jpg"), b])
+    assert receipt.done_from_lines(written) == [
+        (a.task_id, a.result_etag, a.finished_at.timestamp()),
+        (b.task_id, "result-of-b", NOW.timestamp() + 7e-6),
+    ]
+
+
+@pytest.mark.parametrize("change", [{"task_id": 5}, {"task_id": ["x"]}, {"result_etag": "\ud800"}, {"finished_at": 7}])
+def test_what_no_file_of_notes_could_hold_is_no_receipt(change: dict[str, object]) -> None:
+    data = json.loads(receipt.to_lines([make_receipt()])) | change
+    with pytest.raises(RecordUnreadable, match="a receipt cannot be read"):
+        receipt.done_from_lines(json.dumps(data).encode())

@@ -15,8 +15,7 @@ from stylefleet import naming
 from stylefleet.errors import ManifestInvalid, PlanInvalid
 from stylefleet.jobs import job_for
 from stylefleet.naming import Ref
-from stylefleet.tasks import tasks_for
-from tests.builders import TEMPLATE, make_listed, make_manifest, make_plan, make_styles, manifest_data
+from tests.builders import TEMPLATE, make_listed, make_manifest, make_plan, make_styles, manifest_data, tasks_for
 
 FOREIGN = (
     *("image", "command", "args", "env", "envFrom", "volumes", "serviceAccountName", "namespace", "nodeSelector"),
@@ -102,7 +101,7 @@ KEYS = st.text(min_size=1, max_size=30) | st.lists(
 def test_a_result_lies_below_the_output_folder_whatever_the_pictures_key_is(key: str) -> None:
     manifest = make_manifest(output={"prefix": "s3://service/out/"})
     try:
-        tasks = list(tasks_for(manifest, make_styles(), [make_listed(f"catalog/{key}")]))
+        tasks = tasks_for(manifest, make_styles(), [make_listed(f"catalog/{key}")])
     except PlanInvalid:
         return  # told, before any worker is asked for
     (task,) = tasks

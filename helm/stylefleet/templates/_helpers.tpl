@@ -262,7 +262,7 @@ tolerations: {{- toYaml . | nindent 2 }}
 {{- end }}
 volumes:
   - name: tmp
-    emptyDir: {sizeLimit: 64Mi}
+    emptyDir: {sizeLimit: 2Gi}
 {{- end -}}
 
 {{/* Labels of a pod that uses the controller's identity. Takes {root, component}. */}}
