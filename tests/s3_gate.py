@@ -1,5 +1,7 @@
-"""A gate before an S3 server: it passes requests on, tells which came, and keeps those waiting that a test names. It
-can set the server's clock wrong: all times in its answers."""
+"""A gate before an S3 server: it passes requests on, tells which came, and keeps those waiting that a test names.
+
+It can set the server's clock wrong (all times in its answers), and make trouble of the kinds that networks and servers
+make."""
 
 from __future__ import annotations
 
@@ -9,11 +11,17 @@ import http.server
 import re
 import threading
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from typing import Literal
 
 from tests.fleet import eventually
+
+Trouble = Literal["", "slow_down", "expired", "reset", "lost", "cut"]
+"""Two answers in place of the server's; hung up before the request is passed on, or after it; half of the answer."""
+
+ANSWERS = {"slow_down": (503, "SlowDown"), "expired": (403, "ExpiredToken")}
 
 
 class Gate:
@@ -24,6 +32,8 @@ class Gate:
         self.url = ""
         self.ahead = timedelta()
         """How far the server's clock is ahead of all others; negative where it is behind."""
+        self.trouble: Callable[[str], Trouble] = lambda _request: ""
+        """What happens to a request; asked for each attempt of each request, from several threads."""
         self._held = ""
         self._opened = threading.Event()
 
@@ -71,7 +81,20 @@ def s3_gate(server_url: str) -> Iterator[Gate]:
 
         def handle_any(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            gate.pass_or_wait(f"{self.command} {self.path.partition('?')[0]}")
+            request = f"{self.command} {self.path.partition('?')[0]}"
+            gate.pass_or_wait(request)
+            trouble = gate.trouble(request)
+            if trouble == "reset":
+                self.close_connection = True
+                return
+            if trouble in ANSWERS:
+                status, code = ANSWERS[trouble]
+                body = f"<Error><Code>{code}</Code></Error>".encode()
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+                return
             # With the headers as they are: the signature is of them, the host's name among them.
             headers = {k: v for k, v in self.headers.items() if k.lower() not in ("connection", "expect")}
             connection = http.client.HTTPConnection(address)
@@ -81,6 +104,9 @@ def s3_gate(server_url: str) -> Iterator[Gate]:
             if gate.ahead and (answer.getheader("Content-Type") or "").startswith("application/xml"):
                 data = gate.dates_in(data)
             connection.close()
+            if trouble == "lost":
+                self.close_connection = True
+                return
             try:
                 self.send_response(answer.status)
                 for name, value in answer.getheaders():
@@ -89,7 +115,8 @@ def s3_gate(server_url: str) -> Iterator[Gate]:
                 length = answer.getheader("Content-Length") if self.command == "HEAD" else None
                 self.send_header("Content-Length", length or str(len(data)))
                 self.end_headers()
-                self.wfile.write(data)
+                self.wfile.write(data[: len(data) // 2] if trouble == "cut" else data)
+                self.close_connection = self.close_connection or trouble == "cut"
             except ConnectionError:
                 self.close_connection = True  # who asked has been killed meanwhile
 
