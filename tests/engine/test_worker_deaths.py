@@ -10,10 +10,10 @@ import pytest
 from stylefleet import patience
 from stylefleet.errors import PreconditionFailed, StepHung, StoreUnavailable
 from stylefleet.jobs import RETRIES_PER_INDEX
-from stylefleet.naming import Ref, attempt_key
+from stylefleet.naming import Ref, attempt_key, checkpoint_key
 from stylefleet.stopping import Stop, Stopped
 from tests.engine.scripted import World, scripted
-from tests.mortal_store import Killed, MortalStore
+from tests.mortal_store import Killed, MortalStore, Point
 
 
 @pytest.fixture
@@ -177,17 +177,13 @@ def test_a_note_that_cannot_be_read_counts_as_a_death_over_nobody_knows_what(wor
 def test_the_checkpoint_that_a_dead_attempt_could_not_delete_any_more_is_deleted_by_the_next(world: World) -> None:
     world.picture(10, 20)
     world.put_checkpoint(10, 2)
-
-    def killed_at_the_deletion(method: str, ref: object) -> None:
-        if method == "delete" and "checkpoints/" in str(ref):
-            raise Killed
-
-    world.store.before = killed_at_the_deletion
+    checkpoint = Ref("service", checkpoint_key(world.tasks[10].task_id))
+    world.store = MortalStore(world.memory, Point("delete", checkpoint, 1, after=False))  # type: ignore[assignment]
     with pytest.raises(Killed):
         world.run()
     assert set(world.receipts()) == {10}
     assert world.checkpoints() == {10: 2}
-    world.store.before = lambda *_: None
+    world.store = MortalStore(world.memory)  # type: ignore[assignment]
     world.run("attempt-2")
     assert (world.checkpoints(), set(world.receipts())) == ({}, {10, 20})
 
