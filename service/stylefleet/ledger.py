@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 from stylefleet.companions import Pin
-from stylefleet.errors import ScratchUnavailable
+from stylefleet.errors import ScratchUnusable
 from stylefleet.naming import Ref
 from stylefleet.receipt import Done
 from stylefleet.tasks import Task
@@ -66,7 +66,7 @@ class Move(NamedTuple):
 class Ledger:
     """The pictures of one plan while it is made. For one thread.
 
-    Every method may raise ScratchUnavailable.
+    Every method may raise ScratchUnusable.
     """
 
     def __init__(self) -> None:
@@ -180,7 +180,7 @@ def _room() -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as error:
-        raise ScratchUnavailable(
+        raise ScratchUnusable(
             f"planning found no room for its notes: {error}. They go to $TMPDIR, else to /var/tmp or /tmp, and take "
             "300 to 600 bytes a picture"
         ) from error

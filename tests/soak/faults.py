@@ -13,7 +13,9 @@ from dataclasses import dataclass, field
 import psutil
 
 from tests.fleet import Fleet
-from tests.s3_gate import Fault, Gate, no_fault
+from tests.s3_gate import Gate, Trouble
+
+TROUBLES: tuple[Trouble, ...] = ("slow_down", "reset", "lost", "cut", "stall")
 
 KILLS_A_SHARD = 1
 """kill -9 of the same shard's workers: a shard that kills each of its workers is given up, and rightly."""
@@ -46,7 +48,7 @@ class Troublemaker:
         )
         while not self._stop.wait(self.random.uniform(1.0, 7.0)):
             self.random.choice(kinds)()
-        self.gate.fault_of = no_fault
+        self.gate.trouble = _none
 
     def stop(self) -> None:
         self._stop.set()
@@ -106,20 +108,23 @@ class Troublemaker:
     # --- the bucket -----------------------------------------------------------------------------------------------
 
     def _trouble_the_bucket(self) -> None:
-        fault, share = self.random.choice(list(Fault)), self.random.uniform(0.05, 0.7)
+        trouble = self.random.choice(TROUBLES)
+        share = 0.03 if trouble == "stall" else self.random.uniform(0.05, 0.7)
         seconds = self.random.uniform(1.0, 6.0)
-        if fault is Fault.STALL:
-            share = 0.03
-        self._note(f"bucket: {fault.value}", f"{share:.0%} of all requests for {seconds:.0f} s")
+        self._note(f"bucket: {trouble}", f"{share:.0%} of all requests for {seconds:.0f} s")
         dice = random.Random(self.random.random())  # noqa: S311 - no secret
 
-        def befalls(_request: str) -> Fault | None:
+        def befalls(_request: str) -> Trouble:
             with self._lock:
                 if dice.random() >= share:
-                    return None
-                self.counts[f"requests: {fault.value}"] += 1
-                return fault
+                    return ""
+                self.counts[f"requests: {trouble}"] += 1
+                return trouble
 
-        self.gate.fault_of = befalls
+        self.gate.trouble = befalls
         self._stop.wait(seconds)
-        self.gate.fault_of = no_fault
+        self.gate.trouble = _none
+
+
+def _none(_request: str) -> Trouble:
+    return ""

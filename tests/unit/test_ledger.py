@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from stylefleet.companions import Pin
-from stylefleet.errors import ScratchUnavailable
+from stylefleet.errors import ScratchUnusable
 from stylefleet.ledger import Ledger, Move
 from stylefleet.naming import Ref
 from stylefleet.receipt import Done
@@ -108,7 +108,7 @@ def test_keys_are_kept_as_they_are(key: str) -> None:
 def test_where_there_is_no_room_for_the_notes_it_says_how_much_is_needed_and_where() -> None:
     with Ledger() as ledger:
         ledger._db.execute("PRAGMA max_page_count = 20")  # as on a full disk
-        with pytest.raises(ScratchUnavailable, match=r"is full.*TMPDIR.*bytes a picture"):
+        with pytest.raises(ScratchUnusable, match=r"is full.*TMPDIR.*bytes a picture"):
             ledger.add_tasks(make_task(f"catalog/{n}.jpg") for n in range(10_000))
 
 
