@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stylefleet import naming
+from stylefleet.audit import audit
 from stylefleet.local_s3 import LocalS3, local_s3
 from stylefleet.naming import Ref
 from tests.fleet import Fleet, eventually, picture
@@ -139,26 +140,10 @@ def _await_end(fleet: Fleet, name: str) -> None:
 
 
 def _audit(fleet: Fleet, name: str) -> list[str]:
-    """What is wrong with a run, read from the bucket alone."""
+    """What is wrong with the newest run of a name, read from the bucket alone."""
     status = fleet.status(name)
-    findings = []
-    if status["phase"] != "Succeeded":
-        findings.append(f"{name}: {status['phase']}: {status['message']}")
-    results = {o.ref.key: o.etag for o in fleet.store.list(Ref(fleet.bucket, f"out/{name}/"))}
-    if len(results) != PICTURES_A_RUN:
-        findings.append(f"{name}: {len(results)} results of {PICTURES_A_RUN} pictures")
-    prefix = naming.receipts_prefix(name, status["run"])
-    told = [r for r in fleet.receipts(name) if r.attempt and _is_of(fleet, prefix, r.task_id)]
-    for task in {r.task_id for r in told}:
-        own = [r for r in told if r.task_id == task]
-        if len(own) != 1:
-            findings.append(f"{name}: {len(own)} receipts of {own[0].content}: {[r.attempt for r in own]}")
-        if results.get(naming.parse_uri(own[-1].result).key) != own[-1].result_etag:
-            findings.append(f"{name}: the result of {own[-1].content} is not that of its receipt")
-    return findings
-
-
-def _is_of(fleet: Fleet, prefix: str, task_id: str) -> bool:
-    """Whether a receipt of this task lies below `prefix`."""
-    parts = fleet.store.list(Ref(fleet.bucket, prefix))
-    return any(task_id.encode() in fleet.store.get(part.ref).data for part in parts)
+    findings = [] if status["phase"] == "Succeeded" else [f"{name}: {status['phase']}: {status['message']}"]
+    if status["progress"]["pictures"] != PICTURES_A_RUN or status["progress"]["failed"]:
+        findings.append(f"{name}: {status['progress']} of {PICTURES_A_RUN} pictures")
+    found = audit(fleet.store, fleet.bucket, name)
+    return findings + [f"{name}: {r.check}: {r.about}: {r.message}" for r in found.faults.shown]
