@@ -191,6 +191,8 @@ def make_job_view(**changes: object) -> JobView:
         run=RUN,
         bucket="service",
         queue=None,
+        parallelism=1,
+        open_indexes=1,
         active=1,
         ready=1,
         completed="",

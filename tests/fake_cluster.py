@@ -76,6 +76,13 @@ class FakeCluster:
                 del self.jobs[job.name]
         self.after("release_job", job)
 
+    def resize_job(self, job: JobView, parallelism: int) -> None:
+        self.before("resize_job", job)
+        found = self.jobs.get(job.name)
+        if found is not None and found["metadata"]["uid"] == job.uid:
+            found["spec"]["parallelism"] = parallelism
+        self.after("resize_job", job)
+
     def delete_job(self, job: JobView) -> None:
         self.before("delete_job", job)
         found = self.jobs.get(job.name)
@@ -119,6 +126,7 @@ class FakeCluster:
                     status["completedIndexes"] = format_indexes(
                         parse_indexes(status.get("completedIndexes", "")) | {index}
                     )
+                    status["succeeded"] = len(parse_indexes(status["completedIndexes"]))
 
     def _do_index(self, job: Json, index: int, bad: Mapping[str, str], most: int) -> bool:
         labels = job["metadata"]["labels"]

@@ -31,6 +31,11 @@ class Cluster(Protocol):
         """Take our finalizer off, so that the cluster may clean the Job up; no error where that is done."""
         ...
 
+    def resize_job(self, job: JobView, parallelism: int) -> None:
+        """Let this very Job (by uid) have so many pods at a time; no error where it is gone. Not for a Job of a queue,
+        whose parallelism is the queue's."""
+        ...
+
     def delete_job(self, job: JobView) -> None:
         """Release and delete this very Job (by uid) and its pods; no error where it is gone."""
         ...

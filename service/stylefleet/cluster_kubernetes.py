@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from kubernetes import client
 
 from stylefleet import diagnosis, naming
@@ -77,7 +79,7 @@ class KubernetesCluster:
             finalizers = current["metadata"].get("finalizers") or []
             if naming.FINALIZER not in finalizers:
                 return
-            patch = [
+            patch: list[Json] = [
                 {"op": "test", "path": "/metadata/uid", "value": job.uid},
                 {"op": "test", "path": "/metadata/finalizers", "value": finalizers},
                 {
@@ -86,10 +88,21 @@ class KubernetesCluster:
                     "value": [f for f in finalizers if f != naming.FINALIZER],
                 },
             ]
-            names, content_type = self._names(job.name), "application/json-patch+json"
-            self._api.ask_again("PATCH", _JOB, names=names, body=patch, content_type=content_type)
+            self._patch_job(job.name, patch)
         except Gone:
             return
+
+    def _patch_job(self, name: str, patch: list[Json]) -> None:
+        content_type = "application/json-patch+json"
+        self._api.ask_again("PATCH", _JOB, names=self._names(name), body=patch, content_type=content_type)
+
+    def resize_job(self, job: JobView, parallelism: int) -> None:
+        patch: list[Json] = [
+            {"op": "test", "path": "/metadata/uid", "value": job.uid},
+            {"op": "replace", "path": "/spec/parallelism", "value": parallelism},
+        ]
+        with contextlib.suppress(Gone):
+            self._patch_job(job.name, patch)
 
     def delete_job(self, job: JobView) -> None:
         self.release_job(job)

@@ -91,6 +91,13 @@ class LocalCluster:
         self._path(job.name).unlink(missing_ok=True)
         self._advance()
 
+    def resize_job(self, job: JobView, parallelism: int) -> None:
+        current = self._load(job.name)
+        if current is None or current["metadata"]["uid"] != job.uid:
+            return
+        current["spec"]["parallelism"] = parallelism
+        self._save(current)
+
     def waiting_because(self, job: JobView) -> str:
         busy = sum(1 for name, _ in self._processes if name != job.name)
         return f"all {self._slots} worker slots of this machine are taken" if busy >= self._slots else ""
@@ -147,6 +154,7 @@ class LocalCluster:
             if action == "FailIndex" or failures > job["spec"]["backoffLimitPerIndex"]:
                 failed.add(index)
         status["completedIndexes"] = format_indexes(completed)
+        status["succeeded"] = len(completed)
         status["failedIndexes"] = format_indexes(failed)
 
     def _launch(self, job: Json) -> None:

@@ -48,6 +48,9 @@ class NamespacedCluster:
     def release_job(self, job: JobView) -> None:
         self._clusters[job.namespace].release_job(job)
 
+    def resize_job(self, job: JobView, parallelism: int) -> None:
+        self._clusters[job.namespace].resize_job(job, parallelism)
+
     def delete_job(self, job: JobView) -> None:
         self._clusters[job.namespace].delete_job(job)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from functools import partial
@@ -16,13 +16,16 @@ from stylefleet import naming, planner, yaml_positions
 from stylefleet import tenants as tenancy
 from stylefleet.cluster import Cluster
 from stylefleet.errors import FieldError, ManifestInvalid, PreconditionFailed, StylefleetError
+from stylefleet.gate import Gate
 from stylefleet.inbox import Inbox, Markers, Submission, inbox_of
 from stylefleet.jobs import JobView, WorkerTemplate, job_for
 from stylefleet.metrics import ControllerMetrics
 from stylefleet.naming import Ref
+from stylefleet.newcomers import Newcomers
 from stylefleet.plan import Plan
 from stylefleet.planner import Pace
-from stylefleet.reconcile import Action, CreateJob, DeleteJob, Finish, ReleaseJob, early_end, reconcile
+from stylefleet.policies.admission import Limits, Request, in_order
+from stylefleet.reconcile import CreateJob, DeleteJob, Finish, ReleaseJob, early_end, reconcile
 from stylefleet.run_watch import RunWatch
 from stylefleet.status import Phase, Status
 from stylefleet.status_book import StatusBook
@@ -53,6 +56,7 @@ class Controller:
         pace: Pace,
         metrics: ControllerMetrics,
         tenants: Tenants | None = None,
+        limits: Limits | None = None,
     ) -> None:
         self._store = store
         self._cluster = cluster
@@ -64,6 +68,9 @@ class Controller:
         # Of one clock, the store's: what this machine's says is never compared with the time of an object.
         self._clock = store.now
         self._tenants = tenants or {}
+        self._limits = limits or Limits(by_tenant={}, weights={})
+        self._gate = Gate(self._limits)
+        self._newcomers = Newcomers(store)
         self._book = StatusBook(store, bucket)
         self._runs: dict[str, RunWatch] = {}
         self._ticks = 0
@@ -90,6 +97,7 @@ class Controller:
         if self._gone_once is None:
             self._book.load_all()
             self._gone_once = set()
+        self._begin_turns(inbox, jobs)
         newcomers_left = self._advance_all(inbox, jobs)
         for twin in inbox.twins:
             self._guarded(twin.ref.key, lambda: self._reject_twin(twin))  # noqa: B023 - called at once
@@ -99,8 +107,60 @@ class Controller:
         self._metrics.last_tick.set_to_current_time()
         return newcomers_left
 
+    def _begin_turns(self, inbox: Inbox, jobs: Mapping[str, _JobsByRun]) -> None:
+        """Let the gate know what lives; Jobs that were begun with fewer workers than they want may get more."""
+        live: Counter[str] = Counter()
+        growing: dict[str, tuple[JobView, Request]] = {}
+        for name, own in jobs.items():
+            live[naming.tenant_of(name)] += sum(job.workers for job in own.values())
+            run = self._runs.get(name)
+            job = own.get(run.plan.run) if run is not None else None
+            if run is None or job is None or job.queue is not None or job.finished or job.deleting:
+                continue
+            wanted = min(run.plan.parallelism, job.open_indexes)
+            if wanted > job.parallelism:
+                growing[name] = job, replace(self._request(run), wanted=wanted, has=job.parallelism)
+
+        def still_waits(name: str) -> bool:
+            known = self._book.remembered(name)
+            return name in inbox.manifests and not jobs.get(name) and not (known is not None and known.phase.final)
+
+        grown = self._gate.begin(live, [request for _, request in growing.values()], still_waits=still_waits)
+        for name, workers in grown.items():
+            job, _ = growing[name]
+            self._guarded(name, lambda: self._cluster.resize_job(job, workers))  # noqa: B023 - called at once
+
+    def _request(self, run: RunWatch) -> Request:
+        plan = run.plan
+        wanted = min(plan.parallelism, run.shards)
+        # A Job of a queue is never changed, so what it begins with is what it has to its end.
+        queued = plan.queue or self._template.pod.queue
+        return Request(
+            name=plan.name,
+            tenant=naming.tenant_of(plan.name),
+            priority=plan.terms.priority,
+            submitted_at=run.submission.put_at if run.submission else plan.planned_at,
+            wanted=wanted,
+            fewest=wanted if queued else 1,
+        )
+
+    def _ranks(self, newcomers: Mapping[str, Listed]) -> dict[str, int]:
+        """In which order manifests are planned that no tick has taken up."""
+        requests = [
+            Request(
+                name=name,
+                tenant=naming.tenant_of(name),
+                priority=wish.priority,
+                submitted_at=newcomers[name].modified_at,
+                wanted=wish.parallelism,
+            )
+            for name, wish in self._newcomers.wishes(newcomers).items()
+        ]
+        ordered = in_order(requests, self._gate.live, self._limits.weights)
+        return {request.name: rank for rank, request in enumerate(ordered)}
+
     def _advance_all(self, inbox: Inbox, jobs: Mapping[str, _JobsByRun]) -> bool:
-        candidates = []
+        urgent: dict[str, bool] = {}
         for name, listed in inbox.manifests.items():
             own, known = jobs.get(name, {}), self._book.remembered(name)
             if known is not None and known.phase.final and known.submission == Submission.of(listed):
@@ -108,9 +168,17 @@ class Controller:
                 if own:
                     self._guarded(name, lambda: self._clean_up(known, own))  # noqa: B023 - called at once
                 continue
-            urgent = self._wants_action(name, listed, own, inbox.markers(name))
-            candidates.append(Candidate(name=name, urgent=urgent, looked_at=self._looked_at.get(name, 0)))
-        chosen = turns(candidates)
+            urgent[name] = self._wants_action(name, listed, own, inbox.markers(name))
+        ranks = self._ranks({name: inbox.manifests[name] for name in urgent if name not in self._looked_at})
+        chosen = turns(
+            Candidate(
+                name=name,
+                urgent=is_urgent,
+                looked_at=-1 if self._gate.is_next(name) else self._looked_at.get(name, 0),
+                rank=ranks.get(name, 0),
+            )
+            for name, is_urgent in urgent.items()
+        )
         for name in chosen.names:
             self._looked_at[name] = self._ticks
             listed, own, asked = inbox.manifests[name], jobs.get(name, {}), inbox.markers(name)
@@ -123,6 +191,8 @@ class Controller:
             return True
         if asked.paused:
             return bool(own_jobs) or not run.paused
+        if not own_jobs:
+            return not self._gate.holds(name)
         if len(own_jobs) != 1:
             return True
         job = own_jobs.get(run.plan.run)
@@ -282,25 +352,38 @@ class Controller:
         if ending is None and early_end(run.plan, observed) is not None:
             run.read_receipts(self._metrics, self._clock(), all_of_them=True)
             observed = observe()
-        actions = reconcile(run.plan, observed)
+        actions, waits = reconcile(run.plan, observed), ""
+        if not any(isinstance(a, CreateJob) for a in actions):
+            self._gate.withdraw(run.plan.name)
         for action in actions:
-            self._act(action, run)
+            if isinstance(action, CreateJob):
+                waits = self._create_job(run)
+            else:
+                self._act(action, run)
         if not any(isinstance(a, Finish) for a in actions):
             now, may_ask = self._clock(), self._ticks - run.asked_at >= self._ask_every
-            self._book.put(run.running_status(observed, self._cluster, self._pace, now, may_ask=may_ask), now)
+            running = run.running_status(observed, self._cluster, self._pace, now, may_ask=may_ask)
+            self._book.put(replace(running, waiting_because=waits or running.waiting_because), now)
             if may_ask:
                 run.asked_at = self._ticks
 
     # --- acting ---------------------------------------------------------------------------------------------------
 
-    def _act(self, action: Action, run: RunWatch) -> None:
+    def _create_job(self, run: RunWatch) -> str:
+        """Make the run's Job where it is its turn; else why it waits."""
+        turn = self._gate.ask(self._request(run))
+        if not turn.workers:
+            return turn.waiting_because
+        log.info("act", manifest=run.plan.name, run=run.plan.run, action=CreateJob.__name__, workers=turn.workers)
+        # A controller that slept must not make the Job of a run that another has ended meanwhile.
+        self._book.confirm(run.plan.name)
+        template = replace(self._template, namespace=self._namespace(run.plan.name))
+        self._cluster.create_job(job_for(replace(run.whole_plan(), parallelism=turn.workers), template))
+        return ""
+
+    def _act(self, action: DeleteJob | ReleaseJob | Finish, run: RunWatch) -> None:
         log.info("act", manifest=run.plan.name, run=run.plan.run, action=type(action).__name__)
         match action:
-            case CreateJob():
-                # A controller that slept must not make the Job of a run that another has ended meanwhile.
-                self._book.confirm(run.plan.name)
-                template = replace(self._template, namespace=self._namespace(run.plan.name))
-                self._cluster.create_job(job_for(run.whole_plan(), template))
             case DeleteJob(job=job):
                 self._cluster.delete_job(job)
             case ReleaseJob(job=job):

@@ -88,6 +88,9 @@ class DryRunCluster:
     def release_job(self, job: JobView) -> None:
         log.info("would_release_job", job=job.name)
 
+    def resize_job(self, job: JobView, parallelism: int) -> None:
+        log.info("would_resize_job", job=job.name, parallelism=parallelism)
+
     def delete_job(self, job: JobView) -> None:
         log.info("would_delete_job", job=job.name)
 

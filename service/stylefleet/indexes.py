@@ -23,3 +23,9 @@ def format_indexes(indexes: Iterable[int]) -> str:
         else:
             runs.append([index])
     return ",".join(f"{r[0]}-{r[-1]}" if len(r) > 2 else ",".join(map(str, r)) for r in runs)
+
+
+def count_indexes(text: str | None) -> int:
+    """How many there are, without making the set."""
+    parts = [part.partition("-") for part in (text or "").split(",") if part]
+    return sum(int(last or first) - int(first) + 1 for first, _, last in parts)

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from stylefleet import naming
 from stylefleet.errors import ExitCode
+from stylefleet.indexes import count_indexes
 from stylefleet.memory import at_least, memory_needed
 from stylefleet.plan import Plan, regions
 from stylefleet.worker_pod import WorkerPod
@@ -66,6 +67,10 @@ class JobView:
     """The service's bucket that it works for."""
     queue: str | None
     """That is to admit it; None where it starts at once."""
+    parallelism: int
+    """Pods at a time, as it stands: a queue may have admitted fewer than were asked for."""
+    open_indexes: int
+    """That have neither succeeded nor been given up."""
     active: int
     """Pods that are pending or running."""
     ready: int
@@ -81,6 +86,11 @@ class JobView:
     deleting: bool
     held: bool
     """Whether our finalizer still keeps it."""
+
+    @property
+    def workers(self) -> int:
+        """Pods that it may have at a time from now on; also where it is suspended, as a queue may admit it any time."""
+        return 0 if self.finished else min(self.parallelism, self.open_indexes)
 
 
 def job_for(plan: Plan, template: WorkerTemplate) -> Json:
@@ -222,6 +232,10 @@ def view(job: Mapping[str, Any]) -> JobView:
         run=labels.get(naming.LABEL_RUN, ""),
         bucket=labels.get(naming.LABEL_BUCKET, ""),
         queue=labels.get(naming.LABEL_QUEUE),
+        parallelism=spec.get("parallelism", 1),
+        open_indexes=(spec.get("completions") or 1)
+        - (status.get("succeeded") or 0)
+        - count_indexes(status.get("failedIndexes")),
         active=status.get("active") or 0,
         ready=status.get("ready") or 0,
         completed=status.get("completedIndexes") or "",

@@ -57,6 +57,7 @@ def run(settings: ControllerSettings, *, once: bool, dry_run: bool) -> None:
         bucket=bucket,
         allowed=settings.allowed,
         tenants=settings.tenants,
+        limits=settings.limits,
         template=settings.worker,
         pace=Pace(
             shard_seconds=settings.shard_seconds,

@@ -44,6 +44,7 @@ class RunWatch:
         self._bucket = bucket
         self.plan = replace(plan, shards=())
         """Without its shard table, which would be most of a controller's memory."""
+        self.shards = len(plan.shards)
         self.tally = _tally(store, bucket, plan)
         self.submission = submission
         """The put of the manifest that it carries out."""

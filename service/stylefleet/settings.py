@@ -15,6 +15,7 @@ from stylefleet.errors import SettingsInvalid
 from stylefleet.jobs import WorkerTemplate
 from stylefleet.memory import bytes_of
 from stylefleet.naming import Ref
+from stylefleet.policies.admission import Limits
 from stylefleet.tenants import Tenants
 
 
@@ -64,6 +65,8 @@ class ControllerSettings:
     worker: WorkerTemplate
     election: ElectionSettings | None
     """None without STYLEFLEET_LEASE: this controller acts alone."""
+    parallelism_max: int | None
+    """STYLEFLEET_PARALLELISM_MAX: workers at a time, over all runs."""
     local_folder: Path
     """STYLEFLEET_LOCAL_FOLDER: state and worker logs of the local cluster."""
     local_slots: int
@@ -73,6 +76,16 @@ class ControllerSettings:
     def namespaces(self) -> tuple[str, ...]:
         """Where there may be Jobs; the controller's own namespace first."""
         return tenancy.namespaces(self.tenants, default=self.worker.namespace)
+
+    @property
+    def limits(self) -> Limits:
+        """Who may have how many workers."""
+        tenants = self.tenants.items()
+        return Limits(
+            total=self.parallelism_max,
+            by_tenant={name: t.parallelism_max for name, t in tenants if t.parallelism_max is not None},
+            weights={name: t.weight for name, t in tenants},
+        )
 
     def for_tenant(self, tenant: str) -> ControllerSettings:
         """What counts for one tenant's Jobs: its namespace, in which there is no Lease. Raises SettingsInvalid."""
@@ -138,6 +151,11 @@ def _whole(environment: Mapping[str, str], name: str, default: int | None, *, mi
     if not minimum <= value <= maximum:
         raise SettingsInvalid(f"{name}: found {text!r}, allowed is a whole number from {minimum} to {maximum}")
     return value
+
+
+def _parallelism_max(environment: Mapping[str, str]) -> int | None:
+    name = "STYLEFLEET_PARALLELISM_MAX"
+    return _whole(environment, name, None, minimum=1, maximum=1_000_000) if environment.get(name) else None
 
 
 def _endpoint(environment: Mapping[str, str], name: str) -> str | None:
@@ -220,6 +238,7 @@ def controller_settings(environment: Mapping[str, str] = os.environ) -> Controll
             pod=_worker_pod(environment),
         ),
         election=_election(environment, cluster),
+        parallelism_max=_parallelism_max(environment),
         local_folder=Path(environment.get("STYLEFLEET_LOCAL_FOLDER") or ".stylefleet/jobs"),
         local_slots=_whole(environment, "STYLEFLEET_LOCAL_SLOTS", 1, minimum=1, maximum=1000),
     )

@@ -31,6 +31,10 @@ class Tenant(Model):
     """Folders that its manifests may read and write."""
     namespace: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")] | None = None
     """Where its Jobs are made; None: where the controller's own are."""
+    parallelism_max: Annotated[int, Field(ge=1)] | None = None
+    """Workers at a time, over all of its runs; None: any number."""
+    weight: Annotated[float, Field(gt=0, le=1000)] = 1.0
+    """Its share of the workers beside those of other tenants, where not all can have what they want."""
 
     @property
     def places(self) -> tuple[Ref, ...]:

@@ -20,6 +20,8 @@ class Candidate:
     """Whether more is to be done than to watch: it is new or changed, cancelled, without Job, or its Job has ended."""
     looked_at: int
     """The tick that looked at it last; 0 where none has."""
+    rank: int = 0
+    """Among those that wait equally long, the smallest comes first."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +35,7 @@ class Turns:
 
 def turns(candidates: Iterable[Candidate]) -> Turns:
     """Who waited longest comes first; of each kind so many, so that neither starves the other."""
-    in_order = sorted(candidates, key=lambda c: c.looked_at)
+    in_order = sorted(candidates, key=lambda c: (c.looked_at, c.rank))
     urgent = [c for c in in_order if c.urgent]
     watched = [c for c in in_order if not c.urgent]
     names = tuple(c.name for c in urgent[:URGENT_MAX] + watched[:WATCHED_MAX])

@@ -13,6 +13,7 @@ from helm.render import CHART
 
 from stylefleet.jobs import job_for
 from stylefleet.naming import Ref
+from stylefleet.policies.admission import Limits
 from tests.builders import make_plan
 from tests.chart.conftest import BUCKET, Chart, Json, Rendered
 from tests.chart.variants import SHA256, TOLERATION, VARIANTS
@@ -191,6 +192,8 @@ def test_what_the_controller_reads_is_what_the_values_say(chart: Chart) -> None:
     assert settings.store.region == "eu-west-1"
     assert [str(a) for a in settings.allowed] == ["s3://shop/catalog/", "s3://shop/restyled/"]
     assert (settings.poll_seconds, settings.shard_seconds, settings.worker_flops) == (0.5, 900, 1e13)
+    assert settings.limits.total == 300
+    assert chart.render(BUCKET).settings().limits.none
     assert settings.notifications == "http://elasticmq.art:9324/000000000000/stylefleet"
     worker = settings.worker
     assert worker.namespace == "art"
@@ -322,6 +325,9 @@ def test_the_controller_is_told_of_the_tenants(chart: Chart) -> None:
     assert list(settings.tenants) == ["toys", "art", "prints", "books"]
     assert settings.tenants["art"].places == (Ref("shop", "art/"),)
     assert settings.namespaces == ("art", "art-jobs", "books-jobs")
+    assert settings.limits == Limits(
+        by_tenant={"books": 50}, weights={"toys": 1.0, "art": 1.0, "prints": 1.0, "books": 2.5}
+    )
     assert chart.render(BUCKET).settings().tenants == {}
 
 

@@ -112,6 +112,7 @@ CALLS: dict[str, Callable[[KubernetesCluster], object]] = {
     "list_jobs": lambda cluster: cluster.list_jobs(),
     "require_listed": lambda cluster: cluster.require_listed("art"),
     "release_job": lambda cluster: cluster.release_job(JOB_VIEW),
+    "resize_job": lambda cluster: cluster.resize_job(JOB_VIEW, 3),
     "delete_job": lambda cluster: cluster.delete_job(JOB_VIEW),
     "waiting_because": lambda cluster: cluster.waiting_because(JOB_VIEW),
     "failed_because": lambda cluster: cluster.failed_because(JOB_VIEW),

@@ -27,6 +27,7 @@ VARIANTS: dict[str, Json] = {
             "image": {"registry": "registry.example.com/art", "tag": "1.2.3", "pullPolicy": "Always"},
             "replicas": 3,
             "pollSeconds": 0.5,
+            "parallelismMax": 300,
             "podDisruptionBudget": {"maxUnavailable": "50%"},
             "podLabels": {"team": "painters", "tier": "batch"},
             "podAnnotations": {"example.com/note": "yes"},
@@ -94,7 +95,13 @@ VARIANTS: dict[str, Json] = {
                 "namespace": "art-jobs",
                 "workerIdentity": TENANTS_ROLE,
             },
-            {"name": "books", "allowed": ["s3://shop/books/"], "namespace": "books-jobs"},
+            {
+                "name": "books",
+                "allowed": ["s3://shop/books/"],
+                "namespace": "books-jobs",
+                "parallelismMax": 50,
+                "weight": 2.5,
+            },
         ],
     },
     "nothing more than needed": {

@@ -10,7 +10,7 @@ import pytest
 
 from stylefleet import naming
 from stylefleet.cluster_kubernetes import KubernetesCluster
-from stylefleet.errors import AccessDenied, PreconditionFailed
+from stylefleet.errors import AccessDenied, PermanentError, PreconditionFailed
 from stylefleet.jobs import JobView, Json, job_for
 from stylefleet.kubernetes_api import connect
 from tests.builders import TEMPLATE, make_plan
@@ -122,6 +122,24 @@ def test_releasing_takes_only_our_finalizer_off_and_may_be_repeated(
     assert found["metadata"]["finalizers"] == ["example.com/another"]
     patch = '{"metadata": {"finalizers": null}}'
     kubernetes.kubectl("patch", "job", view.name, f"--namespace={namespace}", "--type=merge", f"--patch={patch}")
+
+
+def test_this_very_job_may_get_more_pods_at_a_time(
+    cluster: KubernetesCluster, kubernetes: Kubernetes, namespace: str, bucket: str
+) -> None:
+    job = _job(namespace, bucket)
+    job["spec"]["parallelism"] = 1
+    cluster.create_job(job)
+    (view,) = _own(cluster, bucket)
+    assert (view.parallelism, view.open_indexes, view.workers) == (1, 2, 1)
+    with pytest.raises(PermanentError):
+        cluster.resize_job(replace(view, uid="another"), 2)
+    cluster.resize_job(view, 2)
+    (view,) = _own(cluster, bucket)
+    assert view.parallelism == 2
+    selector = f"--selector=batch.kubernetes.io/job-name={view.name}"
+    eventually(lambda: len(kubernetes.get("pods", f"--namespace={namespace}", selector)["items"]) == 2, "two pods")
+    cluster.resize_job(replace(view, name="gone"), 2)
 
 
 def test_an_image_that_nobody_has_is_told_as_the_reason_to_wait(

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +161,22 @@ def test_no_more_workers_than_slots_parallelism_and_indexes(
     assert [len(machine.starts(i)) for i in range(3)] == [1] * at_once + [0] * (3 - at_once)
     machine.let_go(0, 1, 2)
     assert finished(cluster).completed == {0, 1, 2}
+
+
+def test_a_job_that_may_have_more_workers_gets_them(machine: Machine) -> None:
+    machine.orders({i: ["wait"] for i in range(3)})
+    cluster = machine.cluster()
+    cluster.create_job(job(3, parallelism=1))
+    view = only(cluster)
+    assert (view.parallelism, view.open_indexes, view.workers, view.active) == (1, 3, 1, 1)
+    cluster.resize_job(replace(view, uid="another"), 3)
+    assert only(cluster).parallelism == 1, "this is another Job"
+    cluster.resize_job(view, 3)
+    until(lambda: only(cluster).active == 3)
+    cluster.resize_job(replace(view, name="gone"), 3)
+    machine.let_go(0)
+    until(lambda: only(cluster).open_indexes == 2)
+    assert only(cluster).workers == 2
 
 
 def test_the_older_job_comes_first_and_the_other_is_told_why_it_waits(machine: Machine) -> None:

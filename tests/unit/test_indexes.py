@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stylefleet.indexes import format_indexes, parse_indexes
+from stylefleet.indexes import count_indexes, format_indexes, parse_indexes
 
 
 @pytest.mark.parametrize(
@@ -35,6 +35,12 @@ def test_indexes_are_read_as_kubernetes_writes_them(text: str, indexes: set[int]
 )
 def test_three_or_more_in_a_row_are_written_short(indexes: list[int], text: str) -> None:
     assert format_indexes(indexes) == text
+
+
+@given(st.frozensets(st.integers(0, 40)))
+def test_indexes_are_counted_without_being_listed(indexes: frozenset[int]) -> None:
+    assert count_indexes(format_indexes(indexes)) == len(indexes)
+    assert count_indexes(None) == 0
 
 
 @given(st.frozensets(st.integers(0, 40)))

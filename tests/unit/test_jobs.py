@@ -257,6 +257,8 @@ def test_a_job_that_was_just_made_says_nothing_yet() -> None:
             run=RUN,
             bucket="service",
             queue="gpu-batch",
+            parallelism=2,
+            open_indexes=3,
             active=0,
             ready=0,
             completed="",
@@ -302,6 +304,7 @@ def test_a_job_at_work_is_read_with_its_counts_and_indexes() -> None:
     )
     assert (view.active, view.ready) == (3, 2)
     assert (view.completed, view.failed) == ("0,2-4", "7")
+    assert view.open_indexes == 9 - 4 - 1
     assert (view.finished, view.suspended, view.deleting, view.held) == ("", False, False, True)
 
 

@@ -201,6 +201,10 @@ capabilities: {drop: [ALL]}
 - name: STYLEFLEET_NOTIFICATIONS
   value: {{ . | quote }}
 {{- end }}
+{{- with $values.controller.parallelismMax }}
+- name: STYLEFLEET_PARALLELISM_MAX
+  value: {{ . | quote }}
+{{- end }}
 - name: STYLEFLEET_SHARD_SECONDS
   value: {{ $values.controller.shardSeconds | quote }}
 - name: STYLEFLEET_WORKER_GFLOPS
