@@ -10,7 +10,7 @@ from stylefleet.jobs import JobView, Json
 
 
 class Cluster(Protocol):
-    """Indexed Jobs.
+    """Indexed Jobs; safe to use from several threads.
 
     Every method may raise AccessDenied (permanent) and ClusterUnavailable (transient).
     """

@@ -12,11 +12,12 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import psutil
 
@@ -25,9 +26,22 @@ from stylefleet.errors import PreconditionFailed, SettingsInvalid
 from stylefleet.indexes import format_indexes, parse_indexes
 from stylefleet.jobs import GRACE_SECONDS, JobView, Json, action_on, view
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 LOG_CHARACTERS_READ = 4096
 """Of the end of a failed worker's log: as much as Kubernetes keeps of a pod's last words."""
 WORKER_COMMAND = (sys.executable, "-m", "stylefleet.cli.main")
+
+
+def _alone(method: Callable[Concatenate[Any, P], T]) -> Callable[Concatenate[Any, P], T]:
+    """A method that waits for other threads to leave the cluster."""
+
+    def entered(self: Any, /, *arguments: P.args, **options: P.kwargs) -> T:
+        with self._one_at_a_time:
+            return method(self, *arguments, **options)
+
+    return entered
 
 
 class LocalCluster:
@@ -52,11 +66,13 @@ class LocalCluster:
         self._processes: dict[tuple[str, int], subprocess.Popen[bytes]] = {}
         self._look_only = look_only
         self._lock: int | None = None
+        self._one_at_a_time = threading.RLock()
         if not look_only:
             folder.mkdir(parents=True, exist_ok=True)
             self._lock = _locked(folder / "lock")
             self._end_leftovers()
 
+    @_alone
     def create_job(self, job: Json) -> None:
         existing = self._load(job["metadata"]["name"])
         if existing is not None:
@@ -69,6 +85,7 @@ class LocalCluster:
         self._save(job | {"metadata": metadata, "status": {}, "local": local})
         self._advance()
 
+    @_alone
     def list_jobs(self) -> list[JobView]:
         if not self._look_only:
             self._advance()
@@ -82,6 +99,7 @@ class LocalCluster:
         if job.finished:
             self.delete_job(job)
 
+    @_alone
     def delete_job(self, job: JobView) -> None:
         current = self._load(job.name)
         if current is None or current["metadata"]["uid"] != job.uid:
@@ -91,6 +109,7 @@ class LocalCluster:
         self._path(job.name).unlink(missing_ok=True)
         self._advance()
 
+    @_alone
     def resize_job(self, job: JobView, parallelism: int) -> None:
         current = self._load(job.name)
         if current is None or current["metadata"]["uid"] != job.uid:
@@ -98,10 +117,12 @@ class LocalCluster:
         current["spec"]["parallelism"] = parallelism
         self._save(current)
 
+    @_alone
     def waiting_because(self, job: JobView) -> str:
         busy = sum(1 for name, _ in self._processes if name != job.name)
         return f"all {self._slots} worker slots of this machine are taken" if busy >= self._slots else ""
 
+    @_alone
     def failed_because(self, job: JobView) -> str:
         current = self._load(job.name)
         if current is None or current["local"]["last_failure"] is None:
@@ -111,6 +132,7 @@ class LocalCluster:
         log = log_path.read_text(errors="replace") if log_path.exists() else ""
         return str(diagnosis.of_exit(exit_code, log[-LOG_CHARACTERS_READ:]))
 
+    @_alone
     def close(self) -> None:
         """Stop every worker; what they finished is kept, the rest is done when a controller comes back."""
         _stop(list(self._processes.values()))

@@ -6,6 +6,7 @@ import math
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 
@@ -36,6 +37,8 @@ from stylefleet.turns import URGENT_MAX, Candidate, turns
 log = structlog.get_logger(__name__)
 
 
+AT_A_TIME = 8
+"""Runs that are looked at at the same time."""
 ASKED_MAX = 16
 """About so many runs are asked about in one tick why nobody is at work on them."""
 
@@ -179,10 +182,15 @@ class Controller:
             )
             for name, is_urgent in urgent.items()
         )
-        for name in chosen.names:
-            self._looked_at[name] = self._ticks
+        self._looked_at |= dict.fromkeys(chosen.names, self._ticks)
+
+        def advance(name: str) -> None:
             listed, own, asked = inbox.manifests[name], jobs.get(name, {}), inbox.markers(name)
-            self._guarded(name, lambda: self._advance(name, listed, own, asked))  # noqa: B023 - called at once
+            self._guarded(name, lambda: self._advance(name, listed, own, asked))
+
+        # Most of it is waiting for the bucket. Who shares workers, though, asks for them in turn.
+        with ThreadPoolExecutor(AT_A_TIME if self._limits.none else 1) as pool:
+            list(pool.map(advance, chosen.names))
         return chosen.newcomers_left
 
     def _wants_action(self, name: str, listed: Listed, own_jobs: _JobsByRun, asked: Markers) -> bool:
@@ -251,9 +259,10 @@ class Controller:
                 message = "waiting for the workers of the run before to end"
                 self._book.put(Status(name=name, run=run_id, phase=Phase.PENDING, message=message), self._clock())
                 return
-            plan = planner.load_plan(self._store, self._bucket, name, run_id)
-            plan = plan or self._plan(name, run_id, found.data, allowed)
-            run = self._runs[name] = RunWatch(self._store, self._bucket, plan, submission)
+            planned = planner.load_plan(self._store, self._bucket, name, run_id)
+            plan = planned or self._plan(name, run_id, found.data, allowed)
+            run = RunWatch(self._store, self._bucket, plan, submission, is_new=planned is None)
+            self._runs[name] = run
         except ManifestInvalid as error:
             self._reject(name, run_id, submission, error)
             return

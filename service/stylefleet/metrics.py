@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
@@ -37,6 +38,7 @@ class ControllerMetrics:
             registry=self.registry,
         )
         self._last_success_seconds = 0.0
+        self._lock = threading.Lock()
         self.runs = Gauge(
             "stylefleet_runs",
             "Runs that are not final, by whether a worker is at work (running, waiting), or is not to be (paused).",
@@ -95,5 +97,6 @@ class ControllerMetrics:
 
     def _succeeded_at(self, seconds: float) -> None:
         # Receipts of several workers do not come in the order in which their tasks ended.
-        self._last_success_seconds = max(self._last_success_seconds, seconds)
-        self.last_success.set(self._last_success_seconds)
+        with self._lock:
+            self._last_success_seconds = max(self._last_success_seconds, seconds)
+            self.last_success.set(self._last_success_seconds)

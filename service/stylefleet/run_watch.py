@@ -39,13 +39,18 @@ PROGRESS_AFTER = timedelta(minutes=1)
 class RunWatch:
     """What the controller remembers of a run between ticks; all of it can be read from the bucket again."""
 
-    def __init__(self, store: Store, bucket: str, plan: Plan, submission: Submission | None) -> None:
+    def __init__(
+        self, store: Store, bucket: str, plan: Plan, submission: Submission | None, *, is_new: bool = False
+    ) -> None:
+        """`is_new` where it was planned just now: so there is neither progress nor any receipt."""
         self._store = store
         self._bucket = bucket
         self.plan = replace(plan, shards=())
         """Without its shard table, which would be most of a controller's memory."""
         self.shards = len(plan.shards)
-        self.tally = _tally(store, bucket, plan)
+        self._whole = plan if is_new else None
+        """With its shard table, until it has its Job."""
+        self.tally = Tally([s.tasks for s in plan.shards]) if is_new else _tally(store, bucket, plan)
         self.submission = submission
         """The put of the manifest that it carries out."""
         self.asked_at = 0
@@ -54,7 +59,7 @@ class RunWatch:
         """Keys of the receipts in the tally, by shard; only of shards that are not complete."""
         self._position = ""
         """The key up to which the receipts were looked at; empty where all were."""
-        self._all_seen_once = False
+        self._all_seen_once = is_new
         self._recorded = len(self.tally.complete)
         self._recorded_at: datetime | None = None
         self._waiting_since: datetime | None = None
@@ -71,7 +76,7 @@ class RunWatch:
 
     def whole_plan(self) -> Plan:
         """The plan with its shards. Raises RecordUnreadable where somebody took it away."""
-        plan = load_plan(self._store, self._bucket, self.plan.name, self.plan.run)
+        plan = self._whole or load_plan(self._store, self._bucket, self.plan.name, self.plan.run)
         if plan is None:
             raise RecordUnreadable(f"the plan of {self.plan.name}/{self.plan.run} is gone")
         return plan
@@ -84,6 +89,8 @@ class RunWatch:
         Those of the first time through are not counted anew: a controller before this one has, or none was there to
         count.
         """
+        if self._whole is not None:
+            return
         start = "" if all_of_them else self._position
         new, self._position = self._new_receipts(start, unlimited=all_of_them)
         with ThreadPoolExecutor(READERS) as pool:
@@ -163,6 +170,7 @@ class RunWatch:
     ) -> Status:
         """The status of a run that goes on; where nobody has been at work for a while, with why. The cluster is asked
         for that where it `may_ask`; else what it said before stands."""
+        self._whole = None
         plan, job = self.plan, observed.job
         self.paused = observed.paused and not observed.cancelled
         at_work = job is not None and job.ready > 0

@@ -42,6 +42,7 @@ class StatusBook:
         self._store = store
         self._bucket = bucket
         self._pages: dict[str, _Page] = {}
+        self._all_loaded = False
 
     def load_all(self) -> None:
         """Read every status of the bucket; once, at the start, to find runs whose manifest is gone."""
@@ -49,6 +50,7 @@ class StatusBook:
         names = [o.ref.key.removeprefix(naming.STATUS_PREFIX).removesuffix(".json") for o in listing]
         with ThreadPoolExecutor(READERS) as pool:
             self._pages.update(zip(names, pool.map(self._read, names), strict=True))
+        self._all_loaded = True
 
     def remembered(self, name: str) -> Status | None:
         """The status as it was read or written last; None also where it was not read yet."""
@@ -90,6 +92,9 @@ class StatusBook:
 
     def _page(self, name: str) -> _Page:
         page = self._pages.get(name)
+        if page is None and self._all_loaded:
+            # Nobody but another controller can have written it since; then our first write fails, and we look.
+            page = self._pages[name] = _Page(status=None, etag=None)
         if page is None or page.outdated:
             page = self._pages[name] = self._read(name)
         return page
