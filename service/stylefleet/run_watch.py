@@ -53,8 +53,6 @@ class RunWatch:
         self.tally = Tally([s.tasks for s in plan.shards]) if is_new else _tally(store, bucket, plan)
         self.submission = submission
         """The put of the manifest that it carries out."""
-        self.asked_at = 0
-        """The tick that asked the cluster last why nobody is at work."""
         self._read: dict[int, set[str]] = {}
         """Keys of the receipts in the tally, by shard; only of shards that are not complete."""
         self._position = ""
