@@ -141,7 +141,7 @@ class Controller:
             priority=plan.terms.priority,
             submitted_at=run.submission.put_at if run.submission else plan.planned_at,
             wanted=wanted,
-            fewest=wanted if queued else 1,
+            fewest=min(wanted, plan.terms.parallelism_min or (wanted if queued else 1)),
         )
 
     def _ranks(self, newcomers: Mapping[str, Listed]) -> dict[str, int]:
