@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 
-from stylefleet import naming, receipt
+from stylefleet import diagnosis, naming, receipt
 from stylefleet.errors import PreconditionFailed
 from stylefleet.indexes import format_indexes, parse_indexes
 from stylefleet.jobs import JobView, Json, view
+from stylefleet.kueue import Said
 from stylefleet.naming import Ref
 from stylefleet.plan import plan_from_json
 from stylefleet.store import Head, Listed, Object, Store
@@ -36,6 +37,7 @@ class FakeCluster:
         self.computed: list[str] = []
         """Content keys in the order in which they were restyled."""
         self.waiting = ""
+        self.queue_says = Said()
         self.last_words = ""
         self.before: Hook = nothing
         self.after: Hook = nothing
@@ -94,6 +96,11 @@ class FakeCluster:
     def waiting_because(self, job: JobView) -> str:
         self.before("waiting_because", job)
         return self.waiting
+
+    def suspended_because(self, job: JobView, *, ran: bool) -> str:
+        self.before("suspended_because", job)
+        evicted = ran or self.queue_says.evicted
+        return str(diagnosis.of_suspended(job.queue, evicted=evicted, said=self.queue_says.words))
 
     def failed_because(self, job: JobView) -> str:
         self.before("failed_because", job)

@@ -44,6 +44,10 @@ class Cluster(Protocol):
         """Why pods of the Job are not at work, in words with what to do; empty where nothing holds them up."""
         ...
 
+    def suspended_because(self, job: JobView, *, ran: bool) -> str:
+        """Why the Job is suspended, in words with what to do; `ran` says that its pods were at work before."""
+        ...
+
     def failed_because(self, job: JobView) -> str:
         """What the newest worker of the Job that failed said last, in words; empty where none left a word."""
         ...

@@ -6,10 +6,11 @@ import contextlib
 
 from kubernetes import client
 
-from stylefleet import diagnosis, naming
+from stylefleet import diagnosis, kueue, naming
 from stylefleet.errors import AccessDenied, PreconditionFailed
 from stylefleet.jobs import JobView, Json, view
 from stylefleet.kubernetes_api import Expired, Gone, KubernetesApi
+from stylefleet.kueue import Said
 from stylefleet.rights import Right
 
 PAGE = 500
@@ -21,6 +22,8 @@ _JOBS = "/apis/batch/v1/namespaces/{namespace}/jobs"
 _JOB = f"{_JOBS}/{{name}}"
 _PODS = "/api/v1/namespaces/{namespace}/pods"
 _EVENTS = "/api/v1/namespaces/{namespace}/events"
+_WORKLOADS = tuple(f"/apis/kueue.x-k8s.io/{v}/namespaces/{{namespace}}/workloads" for v in ("v1beta2", "v1beta1"))
+"""Of the newer Kueue, and of the older."""
 _REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 
 
@@ -131,6 +134,32 @@ class KubernetesCluster:
         found = diagnosis.of_events(warnings, since=newest) or diagnosis.of_ended(failed)
         return str(found or (diagnosis.STARTING if pending else diagnosis.NO_POD))
 
+    def suspended_because(self, job: JobView, *, ran: bool) -> str:
+        said = Said(words=job.message) if job.queue is None else self._queue_says(job)
+        return str(diagnosis.of_suspended(job.queue, evicted=ran or said.evicted, said=said.words))
+
+    def _queue_says(self, job: JobView) -> Said:
+        workloads = self._workloads(job.uid)
+        if workloads:
+            return kueue.of_workload(max(workloads, key=lambda w: w["metadata"]["creationTimestamp"]))
+        try:
+            events = self._events(f"involvedObject.uid={job.uid}")
+            name = kueue.workload_name(events)
+            its_own = self._events(f"involvedObject.kind=Workload,involvedObject.name={name}") if name else []
+        except AccessDenied:
+            return Said(words=job.message)
+        return kueue.of_events(events, its_own)
+
+    def _workloads(self, job_uid: str) -> list[Json]:
+        """Kueue's objects for the Job; none where it is not installed, or its objects may not be read (an operator's
+        choice: events tell much of it)."""
+        query = {"labelSelector": f"{kueue.LABEL_JOB_UID}={job_uid}"}
+        for path in _WORKLOADS:
+            with contextlib.suppress(Gone, AccessDenied):
+                found: list[Json] = self._api.ask_again("GET", path, names=self._names(), query=query)["items"]
+                return found
+        return []
+
     def failed_because(self, job: JobView) -> str:
         found = diagnosis.of_ended(self.pods(job.name, "Failed"))
         return str(found or "")
@@ -145,9 +174,13 @@ class KubernetesCluster:
 
     def warnings(self, uid: str) -> list[Json]:
         """Warning events about the object with this uid."""
-        query = {"fieldSelector": f"involvedObject.uid={uid},type=Warning", "limit": str(PAGE)}
+        return self._events(f"involvedObject.uid={uid},type=Warning")
+
+    def _events(self, selector: str) -> list[Json]:
+        """Events of a field selector, oldest first."""
+        query = {"fieldSelector": selector, "limit": str(PAGE)}
         found: list[Json] = self._api.ask_again("GET", _EVENTS, names=self._names(), query=query)["items"]
-        return found
+        return sorted(found, key=diagnosis.seen_at)
 
     def allows(self, right: Right) -> bool:
         """Whether this identity has the right; every authenticated user may ask that of itself."""

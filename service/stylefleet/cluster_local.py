@@ -122,6 +122,9 @@ class LocalCluster:
         busy = sum(1 for name, _ in self._processes if name != job.name)
         return f"all {self._slots} worker slots of this machine are taken" if busy >= self._slots else ""
 
+    def suspended_because(self, job: JobView, *, ran: bool) -> str:
+        return str(diagnosis.of_suspended(job.queue, evicted=ran, said=job.message))  # by a hand in its file
+
     @_alone
     def failed_because(self, job: JobView) -> str:
         current = self._load(job.name)

@@ -57,5 +57,8 @@ class NamespacedCluster:
     def waiting_because(self, job: JobView) -> str:
         return self._clusters[job.namespace].waiting_because(job)
 
+    def suspended_because(self, job: JobView, *, ran: bool) -> str:
+        return self._clusters[job.namespace].suspended_because(job, ran=ran)
+
     def failed_because(self, job: JobView) -> str:
         return self._clusters[job.namespace].failed_because(job)

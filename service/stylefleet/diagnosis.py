@@ -185,14 +185,14 @@ def unscheduled_because(pod: Mapping[str, Any]) -> Diagnosis | None:
 
 def of_events(events: Iterable[Mapping[str, Any]], *, since: str = "") -> Diagnosis | None:
     """The newest warning that is not older than `since` (RFC 3339): before that it is history."""
-    warnings = [e for e in events if e.get("type") == "Warning" and _at(e) >= since]
+    warnings = [e for e in events if e.get("type") == "Warning" and seen_at(e) >= since]
     if not warnings:
         return None
-    newest = max(warnings, key=_at)
+    newest = max(warnings, key=seen_at)
     return _diagnosis(newest.get("reason") or "Warning", newest.get("message") or "")
 
 
-def _at(event: Mapping[str, Any]) -> str:
+def seen_at(event: Mapping[str, Any]) -> str:
     """When it was seen last; whole seconds, so that both of the API's forms of time compare."""
     series = event.get("series") or {}
     time = series.get("lastObservedTime") or event.get("lastTimestamp") or event.get("eventTime")
@@ -246,18 +246,26 @@ def _shortened(text: str) -> str:
     return text if len(text) <= _SAID_CHARACTERS_MAX else text[: _SAID_CHARACTERS_MAX - 1] + "…"
 
 
-def not_admitted(queue: str | None) -> Diagnosis:
-    """Of a Job that is suspended."""
+def of_suspended(queue: str | None, *, evicted: bool, said: str) -> Diagnosis:
+    """Of a Job that is suspended. `said` is what its queue says, or the Job itself; empty where that is nothing."""
+    more = f": {_shortened(said)}" if said else ""
     if queue is None:
         return Diagnosis(
             reason="Suspended",
-            found="the Job is suspended",
+            found=f"the Job is suspended{more}",
             remedy="A queue has not admitted it yet, or somebody suspended it by hand (kubectl describe job)",
         )
+    if evicted:
+        return Diagnosis(
+            reason="Evicted",
+            found=f"the queue {queue} has stopped the Job, which was at work{more}",
+            remedy="It goes on when the queue admits it again; what is finished stays",
+        )
+    lost = "Its quota is in use, or there is no LocalQueue of that name here: kubectl get localqueues,workloads"
     return Diagnosis(
         reason="QueueNotAdmitted",
-        found=f"the queue {queue} has not admitted the Job",
-        remedy="Its quota is in use, or there is no LocalQueue of that name here: kubectl get localqueues,workloads",
+        found=f"the queue {queue} has not admitted the Job{more}",
+        remedy="" if said else lost,
     )
 
 

@@ -55,7 +55,7 @@ def _failed(id: str, seen: Diagnosis) -> Check:
 def _queue(facts: ProbeFacts) -> Check:
     queue = (facts.job["metadata"].get("labels") or {}).get(LABEL_QUEUE)
     if facts.suspended:
-        return _failed("queue", diagnosis.not_admitted(queue))
+        return _failed("queue", diagnosis.of_suspended(queue, evicted=False, said=""))
     if queue is None:
         return skipped(["queue"], "no queue was asked for")[0]
     # A queue's webhook suspends a Job when it is made; without that nobody queues it, whatever its label says.

@@ -97,5 +97,8 @@ class DryRunCluster:
     def waiting_because(self, job: JobView) -> str:
         return self._real.waiting_because(job)
 
+    def suspended_because(self, job: JobView, *, ran: bool) -> str:
+        return self._real.suspended_because(job, ran=ran)
+
     def failed_because(self, job: JobView) -> str:
         return self._real.failed_because(job)

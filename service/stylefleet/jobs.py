@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from stylefleet import naming
+from stylefleet import kueue, naming
 from stylefleet.errors import ExitCode
 from stylefleet.indexes import count_indexes
 from stylefleet.memory import at_least, memory_needed
@@ -81,7 +81,7 @@ class JobView:
     """Indexes that were given up."""
     finished: Literal["", "Complete", "Failed"]
     message: str
-    """Why it failed, in the cluster's words."""
+    """Why it failed, or is suspended, in the cluster's words; empty where these say no more than that."""
     suspended: bool
     deleting: bool
     held: bool
@@ -103,6 +103,8 @@ def job_for(plan: Plan, template: WorkerTemplate) -> Json:
     }
     queue_name = plan.queue or template.pod.queue
     queue = {naming.LABEL_QUEUE: queue_name} if queue_name else {}
+    parallelism, fewest = min(plan.parallelism, len(plan.shards)), plan.terms.parallelism_min
+    partly = queue_name is not None and fewest is not None and fewest < parallelism
     annotations = {"annotations": template.pod.annotations} if template.pod.annotations else {}
     return {
         "apiVersion": "batch/v1",
@@ -112,11 +114,12 @@ def job_for(plan: Plan, template: WorkerTemplate) -> Json:
             "namespace": template.namespace,
             "labels": labels | queue,
             "finalizers": [naming.FINALIZER],
+            **({"annotations": {kueue.ANNOTATION_MIN_PARALLELISM: str(fewest)}} if partly else {}),
         },
         "spec": {
             "completionMode": "Indexed",
             "completions": len(plan.shards),
-            "parallelism": min(plan.parallelism, len(plan.shards)),
+            "parallelism": parallelism,
             "backoffLimitPerIndex": RETRIES_PER_INDEX,
             "maxFailedIndexes": len(plan.shards),
             "podReplacementPolicy": "Failed",
@@ -223,6 +226,9 @@ def view(job: Mapping[str, Any]) -> JobView:
         if condition["status"] == "True" and condition["type"] in ("Complete", "Failed"):
             finished = condition["type"]
             message = condition.get("message") or condition.get("reason") or ""
+        elif condition["status"] == "True" and condition["type"] == "Suspended" and not finished:
+            said = condition.get("message") or ""
+            message = "" if said == "Job suspended" else said
     labels = metadata.get("labels") or {}
     return JobView(
         name=metadata["name"],

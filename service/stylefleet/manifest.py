@@ -115,6 +115,9 @@ class RunSpec(Model):
 
     parallelism: Annotated[int, Field(ge=1, le=1000)] = 8
     """Workers at the same time, at the most."""
+    min_parallelism: Annotated[int, Field(ge=1, le=1000)] | None = None
+    """Workers that are enough to begin with, where not all of `parallelism` can be had. Left out: all of them in a
+    queue, which never adds any later, and one elsewhere."""
     queue: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$")] | None = None
     """Kueue LocalQueue that admits the Job."""
     priority: Priority = "normal"
@@ -126,6 +129,14 @@ class RunSpec(Model):
     """How many pictures may fail, such as `10`, or which share of those that the run computes, such as `1%`; one more
     ends the run at once. Left out: any number."""
     resources: Resources = Resources()
+
+    @model_validator(mode="after")
+    def _enough(self) -> Self:
+        if self.min_parallelism is not None and self.min_parallelism > self.parallelism:
+            facts = {"found": str(self.min_parallelism), "allowed": f"1 to {self.parallelism}"}
+            message = "no run has more workers than parallelism"
+            raise PydanticCustomError("parallelism", message, {**facts, "field": "minParallelism"})
+        return self
 
 
 class Spec(Model):

@@ -82,7 +82,7 @@ class RunKeeper:
             priority=plan.terms.priority,
             submitted_at=run.submission.put_at if run.submission else plan.planned_at,
             wanted=wanted,
-            fewest=wanted if queued else 1,
+            fewest=min(wanted, plan.terms.parallelism_min or (wanted if queued else 1)),
         )
 
     def advance(self, name: str, listed: Listed, own_jobs: JobsByRun, asked: Markers, *, may_ask: bool) -> None:

@@ -62,6 +62,9 @@ class RunWatch:
         self._recorded_at: datetime | None = None
         self._waiting_since: datetime | None = None
         self._waiting_because = ""
+        self._was_suspended = False
+        self._seen_at_work = ""
+        """The uid of the Job whose pods were seen at work."""
         self.paused = False
         """Whether no worker is to be at work."""
         self._pace_since = (plan.planned_at, 0)
@@ -174,17 +177,13 @@ class RunWatch:
         at_work = job is not None and job.ready > 0
         # Not later than now: the clock may be set back, and an hour more of silence is no reason to say nothing.
         self._waiting_since = None if at_work or self.paused else min(self._waiting_since or now, now)
-        if job is None or self._waiting_since is None or now - self._waiting_since < WAITING_AFTER:
-            self._waiting_because = ""
-        elif job.suspended:
-            self._waiting_because = str(diagnosis.not_admitted(job.queue))
-        elif may_ask:
-            self._waiting_because = cluster.waiting_because(job)
+        self._waiting_because = self._why_waiting(job, cluster, now, may_ask=may_ask)
         seconds_per_task = predicted_seconds(plan.recipe, flops=pace.worker_flops)
         ending = observed.ending or early_end(plan, observed)
         if self.paused and ending is None:
             return self._paused_status(job, now)
         pace_since, ended_before = self._pace_since
+        parallelism = job.parallelism if job is not None else plan.parallelism
         return replace(
             self._plain_status(Phase.RUNNING),
             reason=ending.reason if ending else "",
@@ -194,11 +193,25 @@ class RunWatch:
             eta_seconds=status.eta_seconds(
                 ended=self.tally.ended - ended_before,
                 pending=plan.tasks - self.tally.ended,
-                seconds_per_task=seconds_per_task / min(plan.parallelism, pace.workers_max or plan.parallelism),
+                seconds_per_task=seconds_per_task / min(parallelism, pace.workers_max or parallelism),
                 started_at=pace_since,
                 now=now,
             ),
         )
+
+    def _why_waiting(self, job: JobView | None, cluster: Cluster, now: datetime, *, may_ask: bool) -> str:
+        if job is not None and job.ready > 0:
+            self._seen_at_work = job.uid
+        if job is None or self._waiting_since is None or now - self._waiting_since < WAITING_AFTER:
+            return ""
+        turned, self._was_suspended = job.suspended is not self._was_suspended, job.suspended
+        ran = job.uid == self._seen_at_work or bool(job.completed or job.failed)
+        if may_ask:
+            return cluster.suspended_because(job, ran=ran) if job.suspended else cluster.waiting_because(job)
+        if not turned and self._waiting_because:
+            return self._waiting_because
+        # Known without a question.
+        return str(diagnosis.of_suspended(job.queue, evicted=ran, said="")) if job.suspended else ""
 
     def _paused_status(self, job: JobView | None, now: datetime) -> Status:
         self._pace_since = (now, self.tally.ended)

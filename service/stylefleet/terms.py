@@ -18,6 +18,8 @@ class Terms:
     """The part of a manifest's `run` that policies look at, in their units."""
 
     priority: Priority = "normal"
+    parallelism_min: int | None = None
+    """Workers that are enough to begin with; None: left to the queue, or to what there is."""
     deadline_seconds: int | None = None
     """How long after its submission the run is ended; None: never."""
     failures_max: int | None = None
@@ -29,6 +31,7 @@ def terms_of(run: RunSpec, *, tasks: int) -> Terms:
     deadline, failures = run.deadline, run.max_failures
     return Terms(
         priority=run.priority,
+        parallelism_min=run.min_parallelism,
         deadline_seconds=None if deadline is None else int(deadline[:-1]) * _SECONDS_BY_UNIT[deadline[-1]],
         # Exact: 29 % of 100 are 29.
         failures_max=math.floor(Fraction(failures[:-1]) * tasks / 100) if isinstance(failures, str) else failures,
@@ -41,7 +44,7 @@ def terms_to_json(terms: Terms) -> dict[str, Any]:
 
 def terms_from_json(data: dict[str, Any]) -> Terms:
     """The inverse of `terms_to_json`. Raises TypeError or ValueError on another shape."""
-    for name in ("deadline_seconds", "failures_max"):
+    for name in ("parallelism_min", "deadline_seconds", "failures_max"):
         value = data.get(name)
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
             raise ValueError(f"{name}: {value!r}")

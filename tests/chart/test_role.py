@@ -30,8 +30,10 @@ from tests.chart.variants import VARIANTS
 Right = tuple[str, str, str]
 """API group (empty for the core), resource, verb."""
 PATH = re.compile(
-    r"/(?:api|apis/(?P<group>[^/]+))/v\d+/namespaces/(?P<namespace>[^/]+)/(?P<resource>[a-z]+)(?:/(?P<name>[^/]+))?"
+    r"/(?:api|apis/(?P<group>[^/]+))/v\d+(?:beta\d)?/namespaces/(?P<namespace>[^/]+)/(?P<resource>[a-z]+)(?:/(?P<name>[^/]+))?"
 )
+WORKLOADS = ("kueue.x-k8s.io", "workloads", "list")
+"""Only where the operator wants it: without, events tell what they can."""
 VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 JOB = job_for(make_plan(), TEMPLATE)
 JOB["metadata"]["uid"] = "uid-1"
@@ -115,6 +117,7 @@ CALLS: dict[str, Callable[[KubernetesCluster], object]] = {
     "resize_job": lambda cluster: cluster.resize_job(JOB_VIEW, 3),
     "delete_job": lambda cluster: cluster.delete_job(JOB_VIEW),
     "waiting_because": lambda cluster: cluster.waiting_because(JOB_VIEW),
+    "suspended_because": lambda cluster: cluster.suspended_because(replace(JOB_VIEW, queue="gpu"), ran=False),
     "failed_because": lambda cluster: cluster.failed_because(JOB_VIEW),
 }
 
@@ -160,7 +163,9 @@ def test_the_role_grants_the_verbs_that_the_code_uses_and_no_other(
     lease.write(found)
     with pytest.raises(PreconditionFailed):
         lease.write({"metadata": {}})
-    assert granted(chart.render(BUCKET).find("Role")) == recorder.rights
+    reads_workloads = BUCKET | {"worker": {"readWorkloads": True}}
+    assert granted(chart.render(reads_workloads).find("Role")) == recorder.rights
+    assert granted(chart.render(BUCKET).find("Role")) == recorder.rights - {WORKLOADS}
 
 
 def test_in_a_tenants_namespace_the_role_grants_what_is_done_with_jobs_and_no_more(
@@ -168,7 +173,10 @@ def test_in_a_tenants_namespace_the_role_grants_what_is_done_with_jobs_and_no_mo
 ) -> None:
     for call in CALLS.values():
         call(cluster)
-    assert granted(chart.render(VARIANTS["tenants"]).find("Role", namespace="art-jobs")) == recorder.rights
+    reads_workloads = VARIANTS["tenants"] | {"worker": {"readWorkloads": True}}
+    assert granted(chart.render(reads_workloads).find("Role", namespace="art-jobs")) == recorder.rights
+    without = chart.render(VARIANTS["tenants"]).find("Role", namespace="art-jobs")
+    assert granted(without) == recorder.rights - {WORKLOADS}
 
 
 def test_a_lease_of_another_name_cannot_be_changed(chart: Chart) -> None:

@@ -44,6 +44,7 @@ VARIANTS: dict[str, Json] = {
             "nodeSelector": {"nvidia.com/gpu.product": "NVIDIA-L4"},
             "tolerations": [TOLERATION],
             "queue": "gpu",
+            "readWorkloads": True,
             "labels": {"kueue.x-k8s.io/priority-class": "batch"},
             "annotations": {"karpenter.sh/do-not-disrupt": "true"},
         },

@@ -133,7 +133,7 @@ def test_what_is_left_out_has_its_default() -> None:
             "zzz",
             "there is no such field",
             "zzz",
-            "parallelism, queue, priority, deadline, maxFailures, resources",
+            "parallelism, minParallelism, queue, priority, deadline, maxFailures, resources",
         ),
         (
             "contentWeight: 1.0e+3",
@@ -706,6 +706,16 @@ def test_results_may_go_beside_the_services_own_folders() -> None:
 
 def test_results_may_go_to_a_folder_whose_name_begins_like_the_content_folder() -> None:
     parse(edited("prefix: s3://shop/restyled/spring/", "prefix: s3://shop/catalog-new/"))
+
+
+def test_enough_workers_to_begin_with_are_no_more_than_there_may_be() -> None:
+    assert make_manifest(run={"parallelism": 4, "minParallelism": 4}).spec.run.min_parallelism == 4
+    with pytest.raises(ManifestInvalid) as caught:
+        make_manifest(run={"parallelism": 4, "minParallelism": 5})
+    (error,) = caught.value.errors
+    assert (error.path, error.found, error.allowed) == ("spec.run.minParallelism", "5", "1 to 4")
+    with pytest.raises(ManifestInvalid, match="minParallelism"):
+        make_manifest(run={"minParallelism": 0})
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,9 @@ def test_a_share_is_of_the_pictures_that_the_run_computes_and_exact(budget: obje
     assert terms(tasks=tasks, maxFailures=budget).failures_max == most
 
 
-@pytest.mark.parametrize("found", [Terms(), Terms(priority="high", deadline_seconds=60, failures_max=0)])
+@pytest.mark.parametrize(
+    "found", [Terms(), Terms(priority="high", parallelism_min=3, deadline_seconds=60, failures_max=0)]
+)
 def test_terms_are_read_back(found: Terms) -> None:
     assert terms_from_json(json.loads(json.dumps(terms_to_json(found)))) == found
 
@@ -54,7 +56,14 @@ def test_what_an_earlier_version_did_not_write_has_its_default() -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [{"deadline_seconds": "6h"}, {"failures_max": True}, {"failures_max": -1}, {"deadline_seconds": 0.5}, {"x": 1}],
+    [
+        {"deadline_seconds": "6h"},
+        {"parallelism_min": "2"},
+        {"failures_max": True},
+        {"failures_max": -1},
+        {"deadline_seconds": 0.5},
+        {"x": 1},
+    ],
 )
 def test_what_are_no_terms_is_a_plain_error(data: dict[str, Any]) -> None:
     with pytest.raises((TypeError, ValueError)):

@@ -83,6 +83,11 @@ app.kubernetes.io/component: {{ .component }}
 - apiGroups: [""]
   resources: [pods, events]
   verbs: [list]
+{{- if .Values.worker.readWorkloads }}
+- apiGroups: [kueue.x-k8s.io]
+  resources: [workloads]
+  verbs: [list]
+{{- end }}
 {{- end -}}
 
 {{/* What ends Jobs may do. */}}
