@@ -41,11 +41,11 @@ class HasCrop(Protocol):
         ...
 
 
-def batch_size(shape: tuple[int, int], refine: Sequence[HasCrop] = ()) -> int:
+def batch_size(shape: tuple[int, int], refine: Sequence[HasCrop] = (), *, at_most: int = BATCH_MAX) -> int:
     """Pictures of this height and width to optimize at once; their largest stage decides."""
     height, width = shape
     crops = [refinement.crop_size(width, height) for refinement in refine]
-    return max(1, min(BATCH_MAX, PIXELS_PER_STEP // max([height * width, *(w * h for w, h in crops)])))
+    return max(1, min(at_most, PIXELS_PER_STEP // max([height * width, *(w * h for w, h in crops)])))
 
 
 def window(size_px: int) -> int:
@@ -53,7 +53,7 @@ def window(size_px: int) -> int:
     return max(1, min(WINDOW, WINDOW_PIXELS // size_px**2))
 
 
-def batches(pictures: Iterable[T], refine: Sequence[HasCrop] = ()) -> list[list[T]]:
+def batches(pictures: Iterable[T], refine: Sequence[HasCrop] = (), *, at_most: int = BATCH_MAX) -> list[list[T]]:
     """Pictures of equal size and position together, at most `batch_size` of them; their order is kept."""
     alike: dict[tuple[tuple[int, int], tuple[int, int] | None], list[T]] = {}
     for picture in pictures:
@@ -61,6 +61,6 @@ def batches(pictures: Iterable[T], refine: Sequence[HasCrop] = ()) -> list[list[
     return [
         group[first : first + size]
         for (shape, _), group in alike.items()
-        for size in [batch_size(shape, refine)]
+        for size in [batch_size(shape, refine, at_most=at_most)]
         for first in range(0, len(group), size)
     ]

@@ -20,6 +20,8 @@ log = structlog.get_logger(__name__)
 
 CHECKPOINT_SECONDS = 120.0
 """What a killed worker loses at most of a batch; a checkpoint has many times the picture's bytes, so not oftener."""
+CHECKPOINT_SHARE = 0.025
+"""Of a worker's time that may go into checkpoints: where one takes long to write, the next comes later."""
 CHECKPOINT_PIXELS_MAX = 3_000_000
 """Of a stage. With the optimizer's memory a checkpoint has some 280 bytes a pixel, and is in memory a few times while
 it is written and read: beyond this, keeping a picture's place could be what kills its worker, attempt after attempt.
@@ -82,11 +84,15 @@ class Checkpoints:
     def drop(self, task_ids: Iterable[str]) -> None:
         """Delete the checkpoints of tasks that have a receipt; nothing is asked of the store where there is none."""
         for task_id in self._present.intersection(task_ids):
-            try:
-                self._store.delete(self._ref(task_id))
-            except StylefleetError as error:
-                log.warning("checkpoint_not_deleted", task=task_id, error=str(error))
-            self._present.discard(task_id)
+            self.forget(task_id)
+
+    def forget(self, task_id: str) -> None:
+        """Delete the checkpoint of a task, if there is one."""
+        try:
+            self._store.delete(self._ref(task_id))
+        except StylefleetError as error:
+            log.warning("checkpoint_not_deleted", task=task_id, error=str(error))
+        self._present.discard(task_id)
 
     def _ref(self, task_id: str) -> Ref:
         return Ref(self._bucket, naming.checkpoint_key(task_id, self._tenant))

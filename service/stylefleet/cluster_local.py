@@ -207,17 +207,23 @@ class LocalCluster:
     def _end_leftovers(self) -> None:
         """Workers of a controller that was killed: their exit codes are lost, so end them; their indexes run again.
 
-        They resume from their receipts, so that costs the pictures in flight only.
+        They are told to, so that they leave checkpoints, and none of them looks as if it had died over its pictures.
         """
+        leftovers = []
         for job in self._jobs():
             for pid, created_at in job["local"]["pids"].values():
                 try:
                     process = psutil.Process(pid)
                     if abs(process.create_time() - created_at) < 2:  # a clock may be set between two looks
-                        process.kill()
-                        process.wait(GRACE_SECONDS)
+                        process.terminate()
+                        leftovers.append(process)
                 except psutil.NoSuchProcess:
                     continue  # it has ended by itself
+        _, deaf = psutil.wait_procs(leftovers, GRACE_SECONDS)
+        for process in deaf:
+            process.kill()
+        psutil.wait_procs(deaf)
+        for job in self._jobs():
             job["local"]["pids"] = {}
             self._save(job)
 

@@ -19,6 +19,8 @@
     - RunUnderWay            this is for runs that have ended, and this one has not
     - ClusterUnavailable     the cluster did not answer, or answered with a fault of its own
     - QueueUnavailable       the queue of notifications did not answer, or refuses
+    - ScratchUnusable        this machine's own disk takes no file: full, or not to be written
+    - StepHung               the engine does not come back from a step: only the end of its process helps
   + PreconditionFailed       a conditional write lost: somebody else wrote first
 
 A message names the place, what was found and what is allowed.
@@ -176,3 +178,11 @@ class ClusterUnavailable(TransientError):
 
 class QueueUnavailable(TransientError):
     """The queue of notifications did not answer, or refuses; nothing rests on it, so that may mend itself."""
+
+
+class ScratchUnusable(TransientError):
+    """The disk of this machine takes no file: another one may."""
+
+
+class StepHung(TransientError):
+    """The engine does not come back. Its thread cannot be ended, so the process must not wait for it."""

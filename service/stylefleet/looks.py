@@ -6,7 +6,7 @@ import itertools
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -14,7 +14,15 @@ import numpy as np
 
 from stylefleet import engine as engines
 from stylefleet import naming, pictures, style_cache
-from stylefleet.errors import AccessDenied, ImageInvalid, NotFound, PreconditionFailed, StylefleetError, WeightsInvalid
+from stylefleet.errors import (
+    AccessDenied,
+    ImageInvalid,
+    NotFound,
+    PreconditionFailed,
+    ScratchUnusable,
+    StylefleetError,
+    WeightsInvalid,
+)
 from stylefleet.plan import Plan, StyleShare, regions
 from stylefleet.receipt import EngineFacts
 from stylefleet.recipe import Recipe
@@ -77,7 +85,7 @@ def load_engine(store: Store, settings: WorkerSettings, recipe: Recipe) -> engin
 def _weights_file(store: Store, settings: WorkerSettings) -> Iterator[Path | None]:
     """The named weights as a file; an object is kept in the scratch folder while it is read.
 
-    Whoever reads the file checks its SHA-256 before anything is parsed. Raises WeightsInvalid.
+    Whoever reads the file checks its SHA-256 before anything is parsed. Raises WeightsInvalid, ScratchUnusable.
     """
     if settings.weights_object is None:
         yield settings.weights_path
@@ -86,9 +94,16 @@ def _weights_file(store: Store, settings: WorkerSettings) -> Iterator[Path | Non
         data = store.get(settings.weights_object).data
     except (NotFound, AccessDenied) as error:
         raise WeightsInvalid(f"The weights {settings.weights_object} cannot be read: {error}") from error
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / PurePosixPath(settings.weights_object.key).name
-        path.write_bytes(data)
+    with ExitStack() as stack:
+        try:
+            folder = stack.enter_context(tempfile.TemporaryDirectory())
+            path = Path(folder) / PurePosixPath(settings.weights_object.key).name
+            path.write_bytes(data)
+        except OSError as error:
+            raise ScratchUnusable(
+                f"{tempfile.gettempdir()}: no place for {len(data):,} bytes of weights: {error.strerror}. Give workers "
+                "more scratch space (STYLEFLEET_WORKER_SCRATCH), or nodes with a free disk"
+            ) from error
         yield path
 
 

@@ -12,6 +12,7 @@ runs/NAME/RUN/report.json                          written when the run ends
 runs/NAME/RUN/failures/00000.jsonl                 beside it: pictures without result, in pages
 cache/style/DIGEST                                 style targets, content-addressed, shared by all runs
 checkpoints/TASK_ID                                a picture in the works, for the next attempt; gone when it is done
+attempts/NAME/RUN/00042/ATTEMPT                    what that attempt has in its hands; gone when it ends, unless it dies
 
 Where the inbox has tenants, each has a folder of it, `jobs/TENANT/NAME.yaml`, and NAME is `TENANT/NAME` in every key
 above: `status/TENANT/NAME.json`, `runs/TENANT/NAME/RUN/...`. The caches are `cache/style/TENANT/DIGEST` and
@@ -33,7 +34,8 @@ STATUS_PREFIX = "status/"
 RUNS_PREFIX = "runs/"
 CACHE_PREFIX = "cache/"
 CHECKPOINTS_PREFIX = "checkpoints/"
-OWN_PREFIXES = (INBOX_PREFIX, STATUS_PREFIX, RUNS_PREFIX, CACHE_PREFIX, CHECKPOINTS_PREFIX)
+ATTEMPTS_PREFIX = "attempts/"
+OWN_PREFIXES = (INBOX_PREFIX, STATUS_PREFIX, RUNS_PREFIX, CACHE_PREFIX, CHECKPOINTS_PREFIX, ATTEMPTS_PREFIX)
 """Folders of the service's own bucket that no manifest may write to."""
 
 NAME_PATTERN = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -213,6 +215,14 @@ def style_cache_key(digest: str, tenant: str = "") -> str:
 
 def checkpoint_key(task_id: str, tenant: str = "") -> str:
     return f"{CHECKPOINTS_PREFIX}{full_name(tenant, task_id)}"
+
+
+def shard_attempts_prefix(name: str, run: str, shard: int) -> str:
+    return f"{ATTEMPTS_PREFIX}{name}/{run}/{shard:05d}/"
+
+
+def attempt_key(name: str, run: str, shard: int, attempt: str) -> str:
+    return f"{shard_attempts_prefix(name, run, shard)}{attempt}"
 
 
 def job_name(name: str, run: str) -> str:

@@ -1,4 +1,4 @@
-"""A batch on its way through the engine: results as pictures are finished, and checkpoints now and then.
+"""A batch on its way through the engine: finished pictures go to the outbox, and now and then all to a checkpoint.
 
 The engine has a thread of its own, so that who is told to end need not wait for a step, which may take minutes.
 """
@@ -7,19 +7,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from datetime import datetime
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import structlog
 
 from stylefleet import engine as engines
-from stylefleet.checkpoints import CHECKPOINT_PIXELS_MAX, CHECKPOINT_SECONDS, Checkpoints
-from stylefleet.errors import TransientError
+from stylefleet import patience
+from stylefleet.checkpoints import CHECKPOINT_PIXELS_MAX, CHECKPOINT_SECONDS, CHECKPOINT_SHARE, Checkpoints
 from stylefleet.looks import Loaded
+from stylefleet.outbox import Outbox
 from stylefleet.plan import Plan
 from stylefleet.preparing import Prepared, compose
-from stylefleet.receipt import Receipt, Stage
-from stylefleet.results import Results
+from stylefleet.receipt import Stage
 from stylefleet.stopping import Stop, Stopped
 
 log = structlog.get_logger(__name__)
@@ -27,6 +27,8 @@ log = structlog.get_logger(__name__)
 STEP_SECONDS = 4.0
 """How long who is told to end waits for the steps under way. On a GPU they take less; where they take longer they are
 lost, and what was before them is saved."""
+
+T = TypeVar("T")
 
 
 class Optimizing:
@@ -38,68 +40,77 @@ class Optimizing:
         *,
         plan: Plan,
         loaded: Loaded,
-        results: Results,
+        outbox: Outbox,
         checkpoints: Checkpoints,
         computer: ThreadPoolExecutor,
         keepers: ThreadPoolExecutor,
-        clock: Callable[[], datetime],
+        monotonic: Callable[[], float],
         stop: Stop,
         style_seconds: float,
     ) -> None:
-        """`computer` is the engine's thread; `keepers` store a whole batch at once. `style_seconds` have been spent on
-        looks for this batch."""
+        """`computer` is the engine's thread; `keepers` write a whole batch's checkpoints at once. `style_seconds` have
+        been spent on looks for this batch."""
         self._batch, self._plan, self._loaded = batch, plan, loaded
-        self._results, self._checkpoints = results, checkpoints
+        self._outbox, self._checkpoints = outbox, checkpoints
         self._computer, self._keepers = computer, keepers
-        self._clock, self._stop = clock, stop
+        self._monotonic, self._stop = monotonic, stop
         self._style_seconds = style_seconds
         self._seconds: list[dict[Stage, float]] = []
         """Of each picture."""
         self._going = list(range(len(batch)))
         """Pictures that are not finished."""
-        self._kept: list[Future[Receipt]] = []
-        """Pictures that are finished and have no receipt yet."""
         self._last: engines.Iterate | None = None
+        self._longest_seconds = 0.0
 
     def run(self) -> None:
-        """Until every picture has its receipt. Raises Stopped, and TransientError where the store does not answer."""
-        try:
-            self._optimize()
-            self._write_all()
-        except (Stopped, TransientError) as error:
-            if not self._stop.told:
-                raise
-            self._end()
-            if self._going or self._kept:
-                raise Stopped from error
-
-    def _optimize(self) -> None:
+        """Until every picture is finished and in the outbox. Raises Stopped, StepHung, and TransientError where the
+        store does not take what is in the outbox."""
+        self._outbox.make_room(len(self._batch), sum(p.pixels.shape[0] * p.pixels.shape[1] for p in self._batch))
         if self._stop.told:
             raise Stopped
-        iterates = self._stop.result_of(self._computer.submit(self._begin))
-        before, saved_at = time.monotonic(), self._clock()
-        while True:
-            step = self._computer.submit(next, iterates, None)
-            iterate = self._stop.result_of(step, patience_seconds=STEP_SECONDS)
+        iterates = self._computed(self._begin)
+        save_at = self._monotonic() + CHECKPOINT_SECONDS
+        while self._going:
+            iterate, seconds = self._computed(lambda: _timed(iterates), patience_seconds=STEP_SECONDS)
             if iterate is None:
+                self._keep(list(self._going))
                 break
             if self._last is not None and _can_be_saved(self._last) and not _can_be_saved(iterate):
-                self._save()
+                self.save()
             self._last = iterate
-            now = time.monotonic()
+            self._longest_seconds = max(self._longest_seconds, seconds)
             for index in self._going:
-                self._seconds[index]["optimize"] += (now - before) / len(self._going)
-            before = now
+                self._seconds[index]["optimize"] += seconds / len(self._going)
             self._keep([index for index in self._going if iterate.finished[index]])
-            if not self._going:
-                return
-            if self._stop.told:
+            if self._going and self._stop.told:
                 raise Stopped
-            if (self._clock() - saved_at).total_seconds() >= CHECKPOINT_SECONDS:
-                self._save()
-                self._write_all()
-                saved_at = self._clock()
-        self._keep(list(self._going))
+            if self._going and self._monotonic() >= save_at:
+                save_at = self._save_and_seal()
+        self._outbox.seal()
+
+    def say_stopped(self) -> None:
+        """A line in the log for each picture that is not finished."""
+        for index in self._going:
+            steps = 0 if self._last is None else int(self._last.iterations[index])
+            log.warning("picture_stopped", content=str(self._batch[index].task.content), steps=steps)
+
+    def save(self) -> None:
+        """Write the checkpoints of the pictures that are not finished, where their stage is not too large for it."""
+        iterate = self._last
+        if iterate is None or not _can_be_saved(iterate):
+            return
+
+        def save(index: int) -> None:
+            self._checkpoints.save(self._batch[index].task.task_id, iterate.checkpoint(index))
+
+        # Waited for: a checkpoint that comes after its picture's receipt would stay for ever.
+        list(self._keepers.map(save, self._going))
+
+    def _computed(self, call: Callable[[], T], *, patience_seconds: float = 0.0) -> T:
+        """What the engine's thread finds. Raises Stopped, StepHung."""
+        limit = patience.limit_seconds(self._plan.recipe, longest_seconds=self._longest_seconds)
+        future = self._computer.submit(call)
+        return self._stop.result_of(future, patience_seconds=patience_seconds, limit_seconds=limit)
 
     def _begin(self) -> Iterator[engines.Iterate]:
         before = time.monotonic()
@@ -125,7 +136,7 @@ class Optimizing:
         yield from engines.stylize(engine, composed, looks, recipe)
 
     def _keep(self, finished: Sequence[int]) -> None:
-        """Store the results of pictures that are finished, while the others go on."""
+        """Put pictures that are finished into the outbox, while the others go on."""
         if not finished:
             return
         iterate = self._last
@@ -134,8 +145,7 @@ class Optimizing:
         pixels = iterate.values if self._plan.depth == 16 else iterate.pixels
         for index in finished:
             self._going.remove(index)
-            kept = self._keepers.submit(
-                self._results.keep,
+            self._outbox.put(
                 self._batch[index],
                 pixels[index],
                 loss=float(iterate.losses[index]),
@@ -143,43 +153,21 @@ class Optimizing:
                 iterations=int(iterate.iterations[index]),
                 seconds=self._seconds[index],
             )
-            self._kept.append(kept)
 
-    def _write_all(self) -> None:
-        """Write the receipts of all that is finished. Raises Stopped."""
-        for future in self._kept:
-            self._stop.result_of(future)
-        self._write(list(self._kept))
+    def _save_and_seal(self) -> float:
+        """Save everything; returns when to do it again."""
+        begun = self._monotonic()
+        self.save()
+        self._outbox.seal()
+        ended = self._monotonic()
+        return ended + max(CHECKPOINT_SECONDS, (ended - begun) / CHECKPOINT_SHARE)
 
-    def _write(self, stored: Sequence[Future[Receipt]]) -> None:
-        self._results.write([future.result() for future in stored])
-        self._kept = [future for future in self._kept if future not in stored]
 
-    def _save(self) -> None:
-        """Write the checkpoints of the pictures that are not finished, where their stage is not too large for it."""
-        iterate = self._last
-        if iterate is None or not _can_be_saved(iterate):
-            return
-
-        def save(index: int) -> None:
-            self._checkpoints.save(self._batch[index].task.task_id, iterate.checkpoint(index))
-
-        # Waited for: a checkpoint that comes after its picture's receipt would stay for ever.
-        list(self._keepers.map(save, self._going))
-
-    def _end(self) -> None:
-        """As much as there is time for: receipts first, as they are small and save most, then checkpoints, then the
-        receipts of results that were still on their way."""
-        for index in self._going:
-            steps = 0 if self._last is None else int(self._last.iterations[index])
-            log.warning("picture_stopped", content=str(self._batch[index].task.content), steps=steps)
-        self._write([future for future in self._kept if future.done() and not future.exception()])
-        self._save()
-        for future in as_completed(self._kept):
-            if error := future.exception():
-                log.warning("result_not_stored", error=str(error))
-            else:
-                self._write([future])
+def _timed(iterates: Iterator[engines.Iterate]) -> tuple[engines.Iterate | None, float]:
+    """The next iterate and what it took, in the engine's thread: neither waiting nor saving is the engine's time."""
+    before = time.monotonic()
+    iterate = next(iterates, None)
+    return iterate, time.monotonic() - before
 
 
 def _can_be_saved(iterate: engines.Iterate) -> bool:

@@ -24,7 +24,8 @@ CONTENT_TYPES = {"jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
 
 
 class Results:
-    """Of one attempt at a shard. `keep` and `refusal` are safe to use from several threads; `write` is for one."""
+    """Of one attempt at a shard. `keep` and `refusal` are safe to use from several threads; `write` is for one at a
+    time."""
 
     def __init__(
         self,
@@ -127,6 +128,8 @@ class Results:
             return
         plan, settings = self._plan, self._settings
         key = naming.receipts_key(plan.name, plan.run, settings.shard, settings.attempt, self._parts)
+        # A part whose put seems to fail may be there all the same: the next try is another part, and counts once.
+        self._parts += 1
         # Never over another part: an attempt's name is its own.
         self._store.put(
             Ref(settings.store.bucket, key),
@@ -134,6 +137,5 @@ class Results:
             if_absent=True,
             content_type="application/jsonl",
         )
-        self._parts += 1
         # Only now: a picture without receipt is done again, and goes on from here.
         self._checkpoints.drop(r.task_id for r in receipts)

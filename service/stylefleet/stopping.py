@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import structlog
 
-from stylefleet.errors import ExitCode
+from stylefleet.errors import ExitCode, StepHung
 
 log = structlog.get_logger(__name__)
 
@@ -48,11 +48,13 @@ class Stop:
     def told(self) -> bool:
         return self._told.done()
 
-    def result_of(self, future: Future[T], *, patience_seconds: float = 0.0) -> T:
+    def result_of(self, future: Future[T], *, patience_seconds: float = 0.0, limit_seconds: float | None = None) -> T:
         """Wait for a result. Raises Stopped where the process is told to end and the result does not come within so
-        many seconds after that, and what computing it raises."""
+        many seconds after that, StepHung where neither happens within the limit, and what computing it raises."""
         either: tuple[Future[Any], ...] = (future, self._told)
-        wait(either, return_when=FIRST_COMPLETED)
+        wait(either, timeout=limit_seconds, return_when=FIRST_COMPLETED)
+        if not future.done() and not self.told:
+            raise StepHung(f"the engine has not answered for {limit_seconds:.0f} s")
         wait((future,), timeout=patience_seconds)
         if not future.done():
             raise Stopped

@@ -1,34 +1,40 @@
 """The worker: one shard, picture by picture. The same entry point in a pod and in a local process.
 
-shard --> (fetch, decode) ahead --> batch of like sizes --> engine.stylize --> result --> receipt
-                                                                      | now and then, and when told to end
-                                                                      +--> checkpoint, for the next attempt
+shard --> note --> (fetch, decode) ahead --> batch of like sizes --> engine.stylize --> outbox: result --> receipt
+                                                                          | now and then, and when told to end
+                                                                          +--> checkpoint, for the next attempt
 
 A result is stored before its receipt, and a receipt's task is never done again: a worker that is killed loses at most
-the steps since the last checkpoint of the pictures in flight. docs/stopping.md says what one loses that is told to end.
+the steps since the last checkpoint of the pictures in flight. docs/stopping.md says what one loses that is told to end,
+attempts.py what the next one makes of one that died.
 """
 
 from __future__ import annotations
 
 import contextvars
-from collections.abc import Callable, Iterable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 
 import structlog
 
-from stylefleet import batches, naming, receipt
+from stylefleet import attempts, batches, naming, patience, receipt
+from stylefleet.attempts import Course, Note, Window
 from stylefleet.checkpoints import Checkpoints
-from stylefleet.errors import NotFound
-from stylefleet.looks import LoadFailed, load
+from stylefleet.errors import NotFound, PreconditionFailed, StepHung, StylefleetError, TransientError
+from stylefleet.looks import Loaded, LoadFailed, load
 from stylefleet.naming import Ref
+from stylefleet.notes import Notes
 from stylefleet.optimizing import Optimizing
+from stylefleet.outbox import Outbox
 from stylefleet.plan import Plan, plan_from_json
 from stylefleet.preparing import Prepared, Refused, prepare
 from stylefleet.results import Results
 from stylefleet.settings import WorkerSettings
-from stylefleet.stopping import Stop
+from stylefleet.stopping import Stop, Stopped
 from stylefleet.store import Store
 from stylefleet.tasks import Task, tasks_from_bytes
 
@@ -37,6 +43,12 @@ log = structlog.get_logger(__name__)
 FETCHERS = 8
 KEEPERS = batches.BATCH_MAX
 """Results encoded and stored, or checkpoints written, at the same time: a whole batch."""
+
+KILLED_WORKER = (
+    f"{attempts.STRIKES} attempts at its shard died while this picture alone was in work, so it is not tried again. "
+    "Most likely they were killed for their memory (their pods say OOMKilled): raise STYLEFLEET_WORKER_MEMORY or lower "
+    "the size; or the file crashes a library: save it anew with another program. Then submit the manifest again"
+)
 
 
 class Worker:
@@ -51,72 +63,127 @@ class Worker:
         tasks: Sequence[Task],
         clock: Callable[[], datetime],
         stop: Stop,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`monotonic` says when checkpoints are due: a clock may be set meanwhile."""
         self._store = store
         self._settings = settings
         self._plan = plan
         self._tasks = tasks
-        self._clock = clock
+        self._monotonic = monotonic
         self._stop = stop
-        self._checkpoints = Checkpoints(store, settings.store.bucket, tenant=naming.tenant_of(settings.name))
+        bucket = settings.store.bucket
+        self._notes = Notes(store, bucket, name=plan.name, run=plan.run, shard=settings.shard, attempt=settings.attempt)
+        self._checkpoints = Checkpoints(store, bucket, tenant=naming.tenant_of(settings.name))
         self._results = Results(store, settings, plan, self._checkpoints, clock)
+        # Pools of their own: what is finished must not queue behind the pictures that are fetched ahead, nor the engine
+        # behind either.
+        self._fetchers, self._keepers = _threads(FETCHERS), _threads(KEEPERS)
+        self._computer, self._clerk = _threads(1), _threads(1)
+        self._outbox = Outbox(self._results, keepers=self._keepers, clerk=self._clerk, stop=stop)
+        self._optimizing: Optimizing | None = None
+        """The batch that the engine has."""
+        self._in_hand: list[str] = []
+        """Tasks that were begun."""
 
     def run(self) -> None:
         """Do every task that has no receipt. Raises Stopped, TransientError."""
-        ended = self._ended()
-        todo = [task for task in self._tasks if task.task_id not in ended]
-        log.info("shard_started", tasks=len(self._tasks), todo=len(todo))
-        if not todo:
-            return
-        # Three pools: what is finished must not queue behind the pictures that are fetched ahead, nor the engine behind
-        # either.
-        fetchers, keepers, computer = _threads(FETCHERS), _threads(KEEPERS), _threads(1)
-        try:
-            self._do(todo, fetchers, keepers, computer)
-        except LoadFailed as failed:
-            # The same for every picture of the shard: say so in each one's receipt rather than try again.
-            refused = [Refused(task=task, reason=failed.reason, message=str(failed)) for task in todo]
-            self._results.write([self._results.refusal(r) for r in refused])
-        else:
+        with self._threads_ended():
+            ended = self._ended()
+            todo = [task for task in self._tasks if task.task_id not in ended]
+            dead = self._notes.of_the_dead()
+            for task_id in ended & attempts.in_hands(dead):
+                self._checkpoints.forget(task_id)  # an attempt may have died between the receipt and this
+            course = attempts.course_of(todo, dead, batches.window(max(self._plan.recipe.style_sizes_px)))
+            log.info("shard_started", tasks=len(self._tasks), todo=len(todo))
+            self._stop.at_work = True
+            try:
+                self._do(course)
+            except Exception as error:
+                self._save_what_can_be(error)
+                if not self._stop.told:
+                    raise
+                if len(self._outbox.ended) < len(todo):
+                    raise Stopped from error
+            self._notes.clear()
             log.info("shard_finished", tasks=len(todo))
-        finally:
-            for pool in (fetchers, keepers, computer):
-                # Who was told to end waits neither for the store nor for a step.
-                pool.shutdown(wait=not self._stop.told, cancel_futures=True)
 
-    def _do(
-        self,
-        todo: Sequence[Task],
-        fetchers: ThreadPoolExecutor,
-        keepers: ThreadPoolExecutor,
-        computer: ThreadPoolExecutor,
-    ) -> None:
-        size = batches.window(max(self._plan.recipe.style_sizes_px))
-        windows = [todo[first : first + size] for first in range(0, len(todo), size)]
+    def _do(self, course: Course) -> None:
+        self._refuse(course.refused, "killed_worker", KILLED_WORKER)
+        if course.windows:
+            try:
+                self._optimize(course)
+            except LoadFailed as failed:
+                # The same for every picture of the shard: say so in each one's receipt rather than try again.
+                self._refuse([t for window in course.windows for t in window.tasks], failed.reason, str(failed))
+        self._outbox.finish()
+
+    def _optimize(self, course: Course) -> None:
+        first = course.windows[0]
         # The first pictures come in while TensorFlow and the weights are loading.
-        ahead = self._fetch(fetchers, windows[0])
-        loaded = self._stop.result_of(computer.submit(load, self._store, self._settings, self._plan))
-        self._results.facts, style_seconds = loaded.facts, loaded.style_seconds
-        self._stop.at_work = True
-        for number in range(len(windows)):
+        ahead = [] if first.alone else self._fetch(first)
+        loaded = self._loaded()
+        style_seconds = loaded.style_seconds
+        for number, window in enumerate(course.windows):
+            if window.alone:
+                # With nothing else in the works: if this attempt dies, it is this picture's doing.
+                self._outbox.finish()
+                ahead = self._fetch(window)
             arrived = [self._stop.result_of(future) for future in ahead]
-            if number + 1 < len(windows):
-                ahead = self._fetch(fetchers, windows[number + 1])
-            self._results.write([self._results.refusal(r) for r in arrived if isinstance(r, Refused)])
-            for batch in batches.batches([p for p in arrived if isinstance(p, Prepared)], self._plan.recipe.refine):
-                Optimizing(
+            following = course.windows[number + 1 : number + 2]
+            if following and not following[0].alone:
+                ahead = self._fetch(following[0])
+            self._outbox.refuse([r for r in arrived if isinstance(r, Refused)])
+            self._outbox.seal()
+            prepared = [p for p in arrived if isinstance(p, Prepared)]
+            for batch in batches.batches(prepared, self._plan.recipe.refine, at_most=course.batch_max):
+                self._optimizing = Optimizing(
                     batch,
                     plan=self._plan,
                     loaded=loaded,
-                    results=self._results,
+                    outbox=self._outbox,
                     checkpoints=self._checkpoints,
-                    computer=computer,
-                    keepers=keepers,
-                    clock=self._clock,
+                    computer=self._computer,
+                    keepers=self._keepers,
+                    monotonic=self._monotonic,
                     stop=self._stop,
                     style_seconds=style_seconds,
-                ).run()
-                style_seconds = 0.0
+                )
+                self._optimizing.run()
+                self._optimizing, style_seconds = None, 0.0
+
+    def _loaded(self) -> Loaded:
+        """The engine and the looks. Raises LoadFailed, Stopped, TransientError."""
+        plan, recipe = self._plan, self._plan.recipe
+        started = time.monotonic()
+        loaded = self._stop.result_of(
+            self._computer.submit(load, self._store, self._settings, plan),
+            limit_seconds=patience.limit_seconds(recipe, evaluations=len(plan.styles) * len(recipe.style_sizes_px)),
+        )
+        self._results.facts = loaded.facts
+        log.info("engine_loaded", device=loaded.facts.device, seconds=round(time.monotonic() - started, 2))
+        return loaded
+
+    def _refuse(self, tasks: Sequence[Task], reason: str, message: str) -> None:
+        self._outbox.refuse(Refused(task=task, reason=reason, message=message) for task in tasks)
+        self._outbox.seal()
+
+    def _save_what_can_be(self, error: Exception) -> None:
+        """Before an early end: receipts first, as they are small and save most, then the note, then checkpoints, then
+        the receipts of results that were still on their way."""
+        # Whatever nobody foresaw, such as a GPU without memory, is a death: the next attempt shall know over what.
+        orderly = isinstance(error, Stopped | StylefleetError) and not isinstance(error, StepHung)
+        if self._optimizing is not None:
+            self._optimizing.say_stopped()
+        try:
+            self._outbox.write_stored()
+            if orderly:
+                self._notes.take_back()
+            if orderly and self._optimizing is not None:  # else its state may not be had either
+                self._optimizing.save()
+            self._outbox.write_rest()
+        except (TransientError, PreconditionFailed) as also:
+            log.warning("receipts_not_written", error=str(also))
 
     def _ended(self) -> set[str]:
         plan, settings = self._plan, self._settings
@@ -124,14 +191,31 @@ class Worker:
         parts = self._store.list(Ref(settings.store.bucket, prefix))
         return {r.task_id for part in parts for r in receipt.from_lines(self._store.get(part.ref).data)}
 
-    def _fetch(self, pool: ThreadPoolExecutor, tasks: Iterable[Task]) -> list[Future[Prepared | Refused]]:
-        return [pool.submit(self._prepare, task) for task in tasks]
+    def _fetch(self, window: Window) -> list[Future[Prepared | Refused]]:
+        """Begin with the tasks of a window; nothing of them is touched before the note is there."""
+        self._in_hand = [t for t in self._in_hand if t not in self._outbox.ended] + [t.task_id for t in window.tasks]
+        noted = self._fetchers.submit(self._notes.write, Note(task_ids=frozenset(self._in_hand), alone=window.alone))
+        return [self._fetchers.submit(self._prepare, task, noted) for task in window.tasks]
 
-    def _prepare(self, task: Task) -> Prepared | Refused:
+    def _prepare(self, task: Task, noted: Future[None]) -> Prepared | Refused:
+        noted.result()
         prepared = prepare(self._store, self._plan, task)
         if isinstance(prepared, Refused):
             return prepared
         return replace(prepared, checkpoint=self._checkpoints.find(task.task_id))
+
+    @contextmanager
+    def _threads_ended(self) -> Iterator[None]:
+        """Who was told to end waits neither for the store nor for a step, and nobody for an engine that hangs."""
+        hung = False
+        try:
+            yield
+        except StepHung:
+            hung = True
+            raise
+        finally:
+            for pool in (self._fetchers, self._keepers, self._computer, self._clerk):
+                pool.shutdown(wait=not (self._stop.told or hung), cancel_futures=True)
 
 
 def _threads(count: int) -> ThreadPoolExecutor:

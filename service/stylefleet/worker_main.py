@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import structlog
 
-from stylefleet.errors import ExitCode, PermanentError, PreconditionFailed, TransientError
+from stylefleet.errors import ExitCode, PermanentError, PreconditionFailed, StepHung, TransientError
 from stylefleet.settings import worker_settings
 from stylefleet.stopping import Stop, Stopped
 from stylefleet.store_s3 import S3Store, make_client
@@ -42,6 +42,9 @@ def _outcome(environment: Mapping[str, str], stop: Stop) -> ExitCode:
     except Stopped:
         log.warning("worker_stopped")
         return ExitCode.TERMINATED
+    except StepHung as error:
+        log.error("worker_failed", error=str(error), retry=True)  # noqa: TRY400 - it says where
+        os._exit(ExitCode.RETRYABLE)  # Python itself would first wait for the thread that hangs
     except (TransientError, PreconditionFailed) as error:
         log.error("worker_failed", error=str(error), retry=True)  # noqa: TRY400 - an outage needs no traceback
         return ExitCode.RETRYABLE

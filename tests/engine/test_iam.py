@@ -12,6 +12,7 @@ import pytest
 from stylefleet import engine as engines
 from stylefleet import naming
 from stylefleet import store as stores
+from stylefleet.attempts import Note, note_to_json
 from stylefleet.companions import Companion
 from stylefleet.errors import AccessDenied
 from stylefleet.naming import CACHE_PREFIX, Ref
@@ -21,7 +22,7 @@ from stylefleet.stopping import Stop, Stopped
 from stylefleet.store_memory import MemoryStore
 from stylefleet.tasks import shard_bytes
 from stylefleet.worker import Worker, load_shard
-from tests.builders import NOW, jpeg_bytes, manifest_bytes
+from tests.builders import NOW, RUN, jpeg_bytes, manifest_bytes
 from tests.engine.test_worker import SETTINGS, Shard
 from tests.iam import PolicedStore, grants, refused
 from tests.unit.test_controller import World
@@ -50,6 +51,7 @@ def test_the_controller_can_neither_write_manifests_nor_results_nor_read_picture
         "read a picture": ("get", Ref(SHOP, "catalog/a.jpg")),
         "write a style target": ("put", Ref(SERVICE, "cache/style/0")),
         "write a checkpoint": ("put", Ref(SERVICE, "checkpoints/0")),
+        "write an attempt's note": ("put", Ref(SERVICE, "attempts/spring/0/00000/a")),
         "delete a receipt": ("delete", Ref(SERVICE, "runs/a/b/receipts/00000/c-00000.jsonl")),
     }
     store = PolicedStore(MemoryStore(SERVICE, SHOP), grants("controller"))
@@ -89,6 +91,8 @@ def test_the_workers_policy_lets_it_do_a_shard_and_grants_nothing_else(monkeypat
         plan, tasks = load_shard(policed, settings)
         Worker(store=policed, settings=settings, plan=plan, tasks=tasks, clock=lambda: NOW, stop=stop).run()
 
+    died = Note(task_ids=frozenset([shard.tasks[0].task_id]), alone=False)
+    shard.store.put(Ref(SERVICE, naming.attempt_key("spring", RUN, 0, "attempt-0")), note_to_json(died))
     monkeypatch.setattr(engines, "stylize", told_after_its_first_steps)
     with pytest.raises(Stopped):
         attempt("attempt-1", stop)

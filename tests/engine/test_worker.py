@@ -5,20 +5,23 @@ from __future__ import annotations
 import functools
 import hashlib
 import io
+import resource
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import structlog
 from PIL import Image
 from PIL.ExifTags import Base
 
 from stylefleet import engine as engines
 from stylefleet import pictures, receipt
 from stylefleet.companions import Companion, Pin
-from stylefleet.errors import WeightsInvalid
+from stylefleet.errors import ScratchUnusable, WeightsInvalid
 from stylefleet.naming import Ref, receipts_prefix
 from stylefleet.plan import StyleShare
 from stylefleet.presets import recipe_for
@@ -185,6 +188,43 @@ def test_weights_from_a_bucket_that_are_not_the_pinned_ones_are_told_for_every_p
     refused = shard.receipts()["a.jpg"]
     assert refused.reason == "weights_invalid"
     assert told in refused.message
+
+
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """No file may grow."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with structlog.testing.capture_logs():  # pytest would write them into a file
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_disk_that_is_full_stops_no_picture() -> None:
+    shard = Shard("a.jpg", "b.jpg")
+    with full_disk():
+        shard.run()
+    assert {r.outcome for r in shard.receipts().values()} == {"done"}
+
+
+def test_a_disk_without_room_for_the_weights_is_a_fault_of_the_machine_and_not_of_the_pictures() -> None:
+    shard = Shard("a.jpg")
+    shard.store.put(WEIGHTS, bytes(100_000))
+    shard.plan = replace(shard.plan, recipe=replace(shard.plan.recipe, backbone="vgg19-imagenet"))
+    with full_disk(), pytest.raises(ScratchUnusable, match="STYLEFLEET_WORKER_SCRATCH"):
+        shard.run(replace(SETTINGS, weights_object=WEIGHTS, weights_sha256="ab" * 32))
+    assert shard.receipts() == {}
+
+
+def test_a_style_that_was_deleted_is_told_for_every_picture() -> None:
+    shard = Shard("a.jpg", "b.jpg")
+    shard.store.delete(Ref("shop", "styles/a.jpg"))
+    shard.run()
+    receipts = shard.receipts()
+    assert {r.reason for r in receipts.values()} == {"style_invalid"}
+    assert "s3://shop/styles/a.jpg: no such object" in receipts["a.jpg"].message
 
 
 def test_a_worker_that_is_told_to_stop_leaves_no_receipt_for_what_it_did_not_finish() -> None:

@@ -2,7 +2,7 @@
 
 `{"0": ["exit 0"], "1": ["exit 1", "sigterm", "exit 0"], "2": ["wait"]}`: for each index what its first, second, ...
 attempt does; the last word holds for all further ones; `exit 42 no bucket` logs that error first.
-Each attempt leaves a file FOLDER/starts/INDEX-ATTEMPT.
+Each attempt leaves a file FOLDER/starts/INDEX-ATTEMPT, and one that waits FOLDER/told-INDEX when it is told to end.
 """
 
 from __future__ import annotations
@@ -28,7 +28,11 @@ def main() -> int:
     partial.rename(mark)
     words = json.loads((folder / "plan.json").read_text()).get(index, ["exit 0"])
     word = words[min(before, len(words) - 1)]
+    if word == "deaf":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        time.sleep(60)
     if word == "wait":
+        signal.signal(signal.SIGTERM, lambda *_: ((folder / f"told-{index}").touch(), sys.exit(143)))
         while not (folder / f"go-{index}").exists():
             time.sleep(0.01)
         return 0

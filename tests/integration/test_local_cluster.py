@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
+from stylefleet import cluster_local
 from stylefleet.cluster_local import LocalCluster
 from stylefleet.errors import PreconditionFailed, SettingsInvalid
 from stylefleet.jobs import JobView, Json, job_for
@@ -280,8 +281,11 @@ while True:
 """
 
 
-def test_after_kill_9_the_next_cluster_finds_the_job_and_redoes_only_what_was_unfinished(machine: Machine) -> None:
-    machine.orders({1: ["wait"], 2: ["wait"]})
+def test_after_kill_9_the_next_cluster_finds_the_job_and_redoes_only_what_was_unfinished(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster_local, "GRACE_SECONDS", 1)
+    machine.orders({1: ["wait"], 2: ["deaf"]})
     controller = subprocess.Popen(
         [sys.executable, "-c", CONTROLLER, str(machine.folder), str(WORKER), json.dumps(job(3))]
     )
@@ -300,6 +304,7 @@ def test_after_kill_9_the_next_cluster_finds_the_job_and_redoes_only_what_was_un
     view = finished(cluster)
     assert (view.finished, view.completed) == ("Complete", {0, 1, 2})
     assert [len(machine.starts(i)) for i in range(3)] == [1, 2, 2]
+    assert (machine.folder / "told-1").exists(), "a worker may save its place; only who does not heed it is killed"
 
 
 def _alive(pid: int) -> bool:

@@ -55,6 +55,12 @@ def test_a_refinement_larger_than_the_result_makes_batches_smaller() -> None:
     assert [len(batch) for batch in batches(pictures, [whole])] == [1] * 8
 
 
+def test_batches_can_be_made_smaller() -> None:
+    pictures = [Picture(n, (64, 64)) for n in range(5)]
+    assert [len(batch) for batch in batches(pictures, at_most=2)] == [2, 2, 1]
+    assert [len(batch) for batch in batches(pictures, at_most=1)] == [1] * 5
+
+
 def test_no_pictures_are_no_batches() -> None:
     assert batches([]) == []
 

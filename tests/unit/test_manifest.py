@@ -633,7 +633,9 @@ def test_only_allowed_folders_may_be_named_and_a_like_beginning_is_not_enough(al
         assert {e.message for e in errors_of(GOOD, allowed=places)} == {"this place is not allowed"}
 
 
-@pytest.mark.parametrize("folder", ["", "jobs/", "jobs/x/", "status/", "runs/", "cache/style/", "checkpoints/"])
+@pytest.mark.parametrize(
+    "folder", ["", "jobs/", "jobs/x/", "status/", "runs/", "cache/style/", "checkpoints/", "attempts/"]
+)
 def test_results_never_go_to_the_services_own_folders(folder: str) -> None:
     text = edited("s3://shop/restyled/spring/", f"s3://service/{folder}")
     error = only_error(text, service_bucket="service")

@@ -260,4 +260,5 @@ def test_the_results_of_an_earlier_run_can_be_painted_over(relative: str, image_
 
 def test_the_checkpoint_of_a_task_is_in_a_folder_of_the_services_own() -> None:
     assert naming.checkpoint_key("ab") == "checkpoints/ab"
+    assert naming.attempt_key("spring", "0123", 42, "sf-spring-42-x") == "attempts/spring/0123/00042/sf-spring-42-x"
     assert naming.checkpoint_key("ab").startswith(naming.OWN_PREFIXES)

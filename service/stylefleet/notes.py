@@ -1,0 +1,67 @@
+"""The notes of attempts in the bucket: written before pictures are touched, taken back when an attempt ends."""
+
+from __future__ import annotations
+
+import threading
+
+import structlog
+
+from stylefleet import naming
+from stylefleet.attempts import Note, note_from_json, note_to_json
+from stylefleet.errors import NotFound, RecordUnreadable, StylefleetError
+from stylefleet.naming import Ref
+from stylefleet.store import Store
+
+log = structlog.get_logger(__name__)
+
+
+class Notes:
+    """Of the attempts at one shard. Safe to use from several threads."""
+
+    def __init__(self, store: Store, bucket: str, *, name: str, run: str, shard: int, attempt: str) -> None:
+        self._store = store
+        self._folder = Ref(bucket, naming.shard_attempts_prefix(name, run, shard))
+        self._own = Ref(bucket, naming.attempt_key(name, run, shard, attempt))
+        self._dead: list[Ref] = []
+        self._lock = threading.Lock()
+        self._over = False
+
+    def of_the_dead(self) -> list[Note]:
+        """What attempts before this one left. Raises TransientError."""
+        found = []
+        self._dead = [listed.ref for listed in self._store.list(self._folder)]
+        for ref in self._dead:
+            try:
+                note = note_from_json(self._store.get(ref).data)
+            except NotFound:
+                continue  # its attempt lived still, and has taken it back
+            except RecordUnreadable as error:
+                log.warning("note_unreadable", key=ref.key, error=str(error))
+                note = Note(task_ids=frozenset(), alone=False)
+            log.warning("attempt_died", key=ref.key, tasks=len(note.task_ids), alone=note.alone)
+            found.append(note)
+        return found
+
+    def write(self, note: Note) -> None:
+        """Say what this attempt has in its hands from now on, in place of the note before. Raises TransientError."""
+        with self._lock:
+            if not self._over:  # an attempt that ends takes up nothing more
+                self._store.put(self._own, note_to_json(note), content_type="application/json")
+
+    def take_back(self) -> None:
+        """This attempt ends, and not over what it has in its hands."""
+        with self._lock:
+            self._over = True
+            self._forget([self._own])
+
+    def clear(self) -> None:
+        """The shard is done: nobody needs to know any more who died over what."""
+        self.take_back()
+        self._forget(self._dead)
+
+    def _forget(self, refs: list[Ref]) -> None:
+        for ref in refs:
+            try:
+                self._store.delete(ref)
+            except StylefleetError as error:
+                log.warning("note_not_deleted", key=ref.key, error=str(error))
