@@ -25,6 +25,8 @@ class Fault(StrEnum):
 
     SLOW_DOWN = "503 SlowDown"
     """Refused, nothing is done."""
+    EXPIRED = "403 ExpiredToken"
+    """The same: these credentials have run out."""
     RESET = "reset"
     """The connection ends, nothing is done."""
     LOST = "answer lost"
@@ -36,7 +38,10 @@ class Fault(StrEnum):
 
 
 STALL_SECONDS = 20.0
-_SLOW_DOWN = b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
+_REFUSALS = {
+    Fault.SLOW_DOWN: (503, b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"),
+    Fault.EXPIRED: (403, b"<Error><Code>ExpiredToken</Code><Message>The token has expired.</Message></Error>"),
+}
 
 
 def no_fault(_request: str) -> Fault | None:
@@ -104,8 +109,8 @@ def s3_gate(server_url: str) -> Iterator[Gate]:
             request = f"{self.command} {self.path.partition('?')[0]}"
             gate.pass_or_wait(request)
             fault = gate.fault_of(request)
-            if fault is Fault.SLOW_DOWN:
-                self.refuse()
+            if fault in _REFUSALS:
+                self.refuse(*_REFUSALS[fault])
                 return
             if fault is Fault.RESET:
                 self.hang_up()
@@ -140,12 +145,12 @@ def s3_gate(server_url: str) -> Iterator[Gate]:
             except ConnectionError:
                 self.close_connection = True  # who asked has been killed meanwhile
 
-        def refuse(self) -> None:
-            self.send_response(503)
+        def refuse(self, status: int, body: bytes) -> None:
+            self.send_response(status)
             self.send_header("Content-Type", "application/xml")
-            self.send_header("Content-Length", str(len(_SLOW_DOWN)))
+            self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            self.wfile.write(_SLOW_DOWN)
+            self.wfile.write(body)
 
         def hang_up(self) -> None:
             self.close_connection = True
