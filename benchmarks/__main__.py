@@ -45,6 +45,7 @@ BENCHMARKS: dict[str, Callable[[Effort], list[Report]]] = {
     "rates": _module("rates"),
     "profile": _module("profile"),
     "catalog": _module("catalog"),
+    "overhead": _module("overhead"),
     "memory": _module("memory"),
     "planning": _planning,
     "controller": _module("controller"),
