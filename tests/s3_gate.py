@@ -1,31 +1,52 @@
-"""A gate before an S3 server: it passes requests on, tells which came, and keeps those waiting that a test names.
-
-It can set the server's clock wrong (all times in its answers), and make trouble of the kinds that networks and servers
-make."""
+"""A gate before an S3 server: it passes requests on, tells which came, and keeps those waiting that a test names. It
+can set the server's clock wrong, which is all times in its answers, and do what networks and busy servers do."""
 
 from __future__ import annotations
 
+import contextlib
 import email.utils
 import http.client
 import http.server
 import re
+import socket
 import threading
 import time
 import urllib.parse
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from enum import StrEnum
 
 from tests.fleet import eventually
 
-Trouble = Literal["", "slow_down", "expired", "reset", "lost", "cut", "stall"]
-"""Two answers in place of the server's; hung up before the request is passed on, or after it; half of the answer; an
-answer that takes STALL_SECONDS."""
+
+class Fault(StrEnum):
+    """What may befall a request."""
+
+    SLOW_DOWN = "503 SlowDown"
+    """Refused, nothing is done."""
+    EXPIRED = "403 ExpiredToken"
+    """The same: these credentials have run out."""
+    RESET = "reset"
+    """The connection ends, nothing is done."""
+    LOST = "answer lost"
+    """It is done, and the connection ends."""
+    TRUNCATED = "truncated"
+    """It is done, and the connection ends in the middle of the answer."""
+    STALL = "stall"
+    """It is done after STALL_SECONDS."""
+
 
 STALL_SECONDS = 20.0
+_REFUSALS = {
+    Fault.SLOW_DOWN: (503, b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"),
+    Fault.EXPIRED: (403, b"<Error><Code>ExpiredToken</Code><Message>The token has expired.</Message></Error>"),
+}
 
-ANSWERS = {"slow_down": (503, "SlowDown"), "expired": (403, "ExpiredToken")}
+
+def no_fault(_request: str) -> Fault | None:
+    """All is well."""
+    return None
 
 
 class Gate:
@@ -36,8 +57,8 @@ class Gate:
         self.url = ""
         self.ahead = timedelta()
         """How far the server's clock is ahead of all others; negative where it is behind."""
-        self.trouble: Callable[[str], Trouble] = lambda _request: ""
-        """What happens to a request; asked for each attempt of each request, from several threads."""
+        self.fault_of: Callable[[str], Fault | None] = no_fault
+        """What befalls a request, given as in `seen`."""
         self._held = ""
         self._opened = threading.Event()
 
@@ -87,20 +108,15 @@ def s3_gate(server_url: str) -> Iterator[Gate]:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             request = f"{self.command} {self.path.partition('?')[0]}"
             gate.pass_or_wait(request)
-            trouble = gate.trouble(request)
-            if trouble == "reset":
-                self.close_connection = True
+            fault = gate.fault_of(request)
+            if fault in _REFUSALS:
+                self.refuse(*_REFUSALS[fault])
                 return
-            if trouble == "stall":
+            if fault is Fault.RESET:
+                self.hang_up()
+                return
+            if fault is Fault.STALL:
                 time.sleep(STALL_SECONDS)
-            if trouble in ANSWERS:
-                status, code = ANSWERS[trouble]
-                body = f"<Error><Code>{code}</Code></Error>".encode()
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-                return
             # With the headers as they are: the signature is of them, the host's name among them.
             headers = {k: v for k, v in self.headers.items() if k.lower() not in ("connection", "expect")}
             connection = http.client.HTTPConnection(address)
@@ -110,8 +126,8 @@ def s3_gate(server_url: str) -> Iterator[Gate]:
             if gate.ahead and (answer.getheader("Content-Type") or "").startswith("application/xml"):
                 data = gate.dates_in(data)
             connection.close()
-            if trouble == "lost":
-                self.close_connection = True
+            if fault is Fault.LOST:
+                self.hang_up()
                 return
             try:
                 self.send_response(answer.status)
@@ -121,10 +137,25 @@ def s3_gate(server_url: str) -> Iterator[Gate]:
                 length = answer.getheader("Content-Length") if self.command == "HEAD" else None
                 self.send_header("Content-Length", length or str(len(data)))
                 self.end_headers()
-                self.wfile.write(data[: len(data) // 2] if trouble == "cut" else data)
-                self.close_connection = self.close_connection or trouble == "cut"
+                if fault is Fault.TRUNCATED:
+                    self.wfile.write(data[: len(data) // 2])
+                    self.hang_up()
+                    return
+                self.wfile.write(data)
             except ConnectionError:
                 self.close_connection = True  # who asked has been killed meanwhile
+
+        def refuse(self, status: int, body: bytes) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", "application/xml")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def hang_up(self) -> None:
+            self.close_connection = True
+            with contextlib.suppress(OSError):  # who asked may have hung up first
+                self.connection.shutdown(socket.SHUT_RDWR)
 
         do_GET = do_PUT = do_HEAD = do_DELETE = do_POST = handle_any  # noqa: N815 - names of the base class
 

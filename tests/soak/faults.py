@@ -13,9 +13,7 @@ from dataclasses import dataclass, field
 import psutil
 
 from tests.fleet import Fleet
-from tests.s3_gate import Gate, Trouble
-
-TROUBLES: tuple[Trouble, ...] = ("slow_down", "reset", "lost", "cut", "stall")
+from tests.s3_gate import Fault, Gate, no_fault
 
 KILLS_A_SHARD = 1
 """kill -9 of the same shard's workers: a shard that kills each of its workers is given up, and rightly."""
@@ -48,7 +46,7 @@ class Troublemaker:
         )
         while not self._stop.wait(self.random.uniform(1.0, 7.0)):
             self.random.choice(kinds)()
-        self.gate.trouble = _none
+        self.gate.fault_of = no_fault
 
     def stop(self) -> None:
         self._stop.set()
@@ -108,23 +106,20 @@ class Troublemaker:
     # --- the bucket -----------------------------------------------------------------------------------------------
 
     def _trouble_the_bucket(self) -> None:
-        trouble = self.random.choice(TROUBLES)
-        share = 0.03 if trouble == "stall" else self.random.uniform(0.05, 0.7)
+        fault, share = self.random.choice(list(Fault)), self.random.uniform(0.05, 0.7)
         seconds = self.random.uniform(1.0, 6.0)
-        self._note(f"bucket: {trouble}", f"{share:.0%} of all requests for {seconds:.0f} s")
+        if fault is Fault.STALL:
+            share = 0.03
+        self._note(f"bucket: {fault.value}", f"{share:.0%} of all requests for {seconds:.0f} s")
         dice = random.Random(self.random.random())  # noqa: S311 - no secret
 
-        def befalls(_request: str) -> Trouble:
+        def befalls(_request: str) -> Fault | None:
             with self._lock:
                 if dice.random() >= share:
-                    return ""
-                self.counts[f"requests: {trouble}"] += 1
-                return trouble
+                    return None
+                self.counts[f"requests: {fault.value}"] += 1
+                return fault
 
-        self.gate.trouble = befalls
+        self.gate.fault_of = befalls
         self._stop.wait(seconds)
-        self.gate.trouble = _none
-
-
-def _none(_request: str) -> Trouble:
-    return ""
+        self.gate.fault_of = no_fault
