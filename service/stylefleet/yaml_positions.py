@@ -15,6 +15,8 @@ from stylefleet.errors import FieldError, ManifestInvalid
 
 BYTES_MAX = 1024 * 1024
 DEPTH_MAX = 20
+_KEY_SHOWN_MAX = 80
+"""Characters; a damaged file may have keys of a megabyte, and every error names its place."""
 
 Path = tuple[str | int, ...]
 
@@ -56,10 +58,11 @@ class Document:
 
 
 def path_text(path: Path) -> str:
-    """`spec.styles[0].weight` for `("spec", "styles", 0, "weight")`."""
+    """`spec.styles[0].weight` for `("spec", "styles", 0, "weight")`; a key that is no name is cut."""
     text = ""
     for part in path:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+        name = part if isinstance(part, int) or len(part) <= _KEY_SHOWN_MAX else part[:_KEY_SHOWN_MAX] + "..."
+        text += f"[{name}]" if isinstance(name, int) else f".{name}" if text else name
     return text
 
 

@@ -181,6 +181,13 @@ def test_the_billion_laughs_bomb_is_refused() -> None:
     assert only_error("\n".join(lines)).line == 1
 
 
+def test_a_key_of_any_length_leaves_its_path_readable() -> None:
+    text = yaml_positions.path_text(("spec", "x" * 100_000, 0))
+    assert text.startswith("spec.xxx")
+    assert text.endswith("...[0]")
+    assert len(text) < 100
+
+
 def test_paths_read_as_a_user_would_write_them() -> None:
     assert path_text(("spec", "styles", 0, "weight")) == "spec.styles[0].weight"
     assert path_text(()) == ""
