@@ -278,5 +278,7 @@ def test_words_and_remedy_read_as_two_sentences() -> None:
 
 
 def test_a_queue_that_has_not_admitted_the_job_is_named() -> None:
-    assert "the queue gpu-batch has not admitted the Job" in str(diagnosis.of_suspended("gpu-batch", evicted=False, said=""))
+    assert "the queue gpu-batch has not admitted the Job" in str(
+        diagnosis.of_suspended("gpu-batch", evicted=False, said="")
+    )
     assert "suspended" in str(diagnosis.of_suspended(None, evicted=False, said=""))
