@@ -127,6 +127,9 @@ class Controller:
             if wanted > job.parallelism:
                 growing[name] = job, replace(self._keeper.request(run), wanted=wanted, has=job.parallelism)
 
+        # Where Jobs could not be listed, as many as there were: others must not be given their workers meanwhile.
+        live |= {tenant: workers for tenant, workers in self._gate.live.items() if self._is_unlisted(tenant)}
+
         def still_waits(name: str) -> bool:
             known = self._book.remembered(name)
             return name in inbox.manifests and not jobs.get(name) and not (known is not None and known.phase.final)
@@ -135,6 +138,13 @@ class Controller:
         for name, workers in grown.items():
             job, _ = growing[name]
             self._guarded(name, lambda: self._cluster.resize_job(job, workers))  # noqa: B023 - called at once
+
+    def _is_unlisted(self, tenant: str) -> bool:
+        try:
+            self._cluster.require_listed(self._keeper.namespace(naming.full_name(tenant, "")))
+        except StylefleetError:
+            return True
+        return False
 
     def _ranks(self, newcomers: Mapping[str, Listed]) -> dict[str, int]:
         """In which order manifests are planned that no tick has taken up."""

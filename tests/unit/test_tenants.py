@@ -26,6 +26,7 @@ from stylefleet.errors import (
 )
 from stylefleet.jobs import job_for
 from stylefleet.naming import Ref
+from stylefleet.policies.admission import Limits
 from stylefleet.retire import retire
 from stylefleet.settings import controller_settings
 from stylefleet.status import Phase
@@ -374,6 +375,27 @@ def test_a_namespace_that_does_not_answer_holds_up_its_own_tenants_and_no_others
     assert split.status("art/running").phase is Phase.CANCELLED
     assert split.status("art/deleted").phase is Phase.CANCELLED
     assert split.by_namespace["art-jobs"].jobs == {}
+
+
+def test_workers_of_a_namespace_that_does_not_answer_still_count() -> None:
+    split = Split()
+    split.controller = split.new_controller(
+        tenants=split.tenants,
+        cluster=NamespacedCluster(split.by_namespace),
+        limits=Limits(total=2, by_tenant={}, weights={}),
+    )
+    split.submit_to("art")
+    split.tick()
+    split.shut("art-jobs", ClusterUnavailable("no answer"))
+    split.submit_to("toys")
+    split.tick(3)
+    assert split.by_namespace["art"].jobs == {}
+    assert split.status("toys/spring").waiting_because == "CapReached: 2 of 2 workers are in use"
+    split.shut("art-jobs", None)
+    split.by_namespace["art-jobs"].work(name="art/spring")
+    split.by_namespace["art-jobs"].finish(name="art/spring")
+    split.tick(2)
+    assert len(split.by_namespace["art"].jobs) == 1
 
 
 def test_where_no_namespace_answers_the_look_fails() -> None:
