@@ -77,3 +77,10 @@ def test_every_check_of_the_doctor_is_in_its_page_and_the_reverse() -> None:
     table = re.findall(r"(?m)^\| (`.+?) \|", (ROOT / "docs/doctor.md").read_text())
     told = {id for cell in table for id in re.findall(r"`([a-z-]+)`", cell)}
     assert told == {"settings", *doctor.STORE_IDS, *doctor_cluster.CLUSTER_IDS}
+
+
+def test_every_test_that_the_page_on_reliability_names_is_there() -> None:
+    page = (ROOT / "docs" / "reliability.md").read_text()
+    named = set(re.findall(r"`(tests/[\w/.]+)`", page))
+    assert len(named) > 10
+    assert [path for path in sorted(named) if not (ROOT / path).exists()] == []
