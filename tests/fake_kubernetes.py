@@ -1,5 +1,7 @@
-"""A small Kubernetes API server over real HTTP for tests of the leader election: Leases with resourceVersions, and Jobs
-that nobody carries out. It can refuse, stay silent, lose answers, and tells who asked for what and when.
+"""A small Kubernetes API server over real HTTP: Leases with resourceVersions, Jobs that nobody carries out, pods and
+events as a test puts them. It can refuse, stay silent, lose answers, and tells who asked for what and when.
+
+It answers as a real one does (`tests/kubernetes_answers.py` asks both).
 """
 
 from __future__ import annotations
@@ -8,6 +10,7 @@ import json
 import sys
 import threading
 import time
+import urllib.parse
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,6 +23,7 @@ import yaml
 NAMESPACE = "art"
 _LEASES = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases"
 _JOBS = f"/apis/batch/v1/namespaces/{NAMESPACE}/jobs"
+_KINDS = {"leases": "lease", "jobs": "job", "pods": "pod", "events": "event"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +36,8 @@ class Request:
     """The bearer token."""
     method: str
     kind: str
-    """lease or job."""
+    """lease, job, pod or event."""
+    query: str = ""
 
     @property
     def writes(self) -> bool:
@@ -45,9 +50,15 @@ class Fault:
 
     who: str
     method: str
+    """Any where it is empty, and so with the kind."""
     kind: str = "lease"
+    query: str = ""
+    """What the request's query must contain."""
+    spares: int = 0
+    """Requests that it fits and lets through."""
     status: int | None = None
     """Answer with this status and do nothing."""
+    headers: dict[str, str] = field(default_factory=dict)
     lose_answer: bool = False
     """Do what was asked, then close the connection without an answer."""
     silent_until: threading.Event | None = None
@@ -58,6 +69,17 @@ class Fault:
     """Answer 200 with some proxy's page."""
     struck: threading.Event = field(default_factory=threading.Event)
 
+    def befalls(self, request: Request) -> bool:
+        """Whether it is this request's turn."""
+        fits = (
+            self.who == request.who
+            and self.method in ("", request.method)
+            and self.kind in ("", request.kind)
+            and self.query in request.query
+        )
+        self.spares -= fits
+        return fits and self.spares < 0
+
 
 @dataclass(kw_only=True)
 class FakeKubernetes:
@@ -66,6 +88,10 @@ class FakeKubernetes:
     url: str
     leases: dict[str, dict[str, Any]] = field(default_factory=dict)
     jobs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    pods: list[dict[str, Any]] = field(default_factory=list)
+    events: list[dict[str, Any]] = field(default_factory=list)
+    page_max: int = 500
+    """Objects that one answer lists at the most."""
     requests: list[Request] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     lock: threading.RLock = field(default_factory=threading.RLock)
@@ -97,16 +123,17 @@ class FakeKubernetes:
     def stored(self, document: dict[str, Any]) -> dict[str, Any]:
         """The object with the next resourceVersion."""
         self.version += 1
-        metadata = {**document["metadata"], "resourceVersion": str(self.version), "uid": document["metadata"]["name"]}
+        uid = document["metadata"].get("uid") or f"uid-{self.version}"
+        metadata = {**document["metadata"], "resourceVersion": str(self.version), "uid": uid}
         return {**document, "metadata": metadata}
 
 
 @contextmanager
-def fake_kubernetes() -> Iterator[FakeKubernetes]:
-    server = _Server(("127.0.0.1", 0), _Handler)
+def fake_kubernetes(port: int = 0) -> Iterator[FakeKubernetes]:
+    server = _Server(("127.0.0.1", port), _Handler)
     fake = FakeKubernetes(url=f"http://127.0.0.1:{server.server_port}")
     server.fake = fake  # type: ignore[attr-defined]
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
         yield fake
@@ -143,15 +170,21 @@ class _Handler(BaseHTTPRequestHandler):
     def do_PUT(self) -> None:
         self._serve(self._update)
 
-    def _serve(self, act: Callable[[str, dict[str, Any]], tuple[int, dict[str, Any]]]) -> None:
-        path = self.path.partition("?")[0]
+    def do_PATCH(self) -> None:
+        self._serve(self._patch)
+
+    def do_DELETE(self) -> None:
+        self._serve(self._delete)
+
+    def _serve(self, act: Callable[[str, Any], tuple[int, dict[str, Any]]]) -> None:
+        path, _, query = self.path.partition("?")
         body = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or "{}")
-        kind = "lease" if path.startswith(_LEASES) else "job"
+        kind = next(_KINDS[part] for part in path.split("/") if part in _KINDS)
         who = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
-        request = Request(at=time.monotonic(), who=who, method=self.command, kind=kind)
+        request = Request(at=time.monotonic(), who=who, method=self.command, kind=kind, query=query)
         with self.fake.lock:
             self.fake.requests.append(request)
-            fits = [f for f in self.fake.faults if (f.who, f.method, f.kind) == (who, self.command, kind)]
+            fits = [f for f in self.fake.faults if f.befalls(request)]
             fault = fits[0] if fits else Fault(who=who, method=self.command)
             if fits:
                 self.fake.faults.remove(fault)
@@ -168,7 +201,8 @@ class _Handler(BaseHTTPRequestHandler):
             status, data = 200, b"<html>sign in</html>"
         try:
             self.send_response(status)
-            self.send_header("Content-Type", "application/json")
+            for name, value in {"Content-Type": "application/json", **fault.headers}.items():
+                self.send_header(name, value)
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
             self.wfile.write(data[: len(data) // 2] if fault.truncated else data)
@@ -181,10 +215,24 @@ class _Handler(BaseHTTPRequestHandler):
         return self.fake.leases if path.startswith(_LEASES) else self.fake.jobs
 
     def _get(self, path: str, _: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        query = dict(urllib.parse.parse_qsl(self.path.partition("?")[2]))
         if path == _JOBS:
-            return 200, {"items": list(self.fake.jobs.values()), "metadata": {}}
+            return self._listed(list(self.fake.jobs.values()), query)
+        if path.endswith("/pods"):
+            phase = query.get("fieldSelector", "").removeprefix("status.phase=")
+            return self._listed([p for p in self.fake.pods if phase in ("", p["status"]["phase"])], query)
+        if path.endswith("/events"):
+            return self._listed(self.fake.events, query)
         found = self._objects(path).get(path.rpartition("/")[2])
         return (404, {"message": "not found"}) if found is None else (200, found)
+
+    def _listed(self, items: list[dict[str, Any]], query: dict[str, str]) -> tuple[int, dict[str, Any]]:
+        start = int(query.get("continue", "0"))
+        end = start + min(self.fake.page_max, int(query.get("limit", "500")))
+        return 200, {
+            "items": items[start:end],
+            "metadata": {"continue": str(end)} if end < len(items) else {},
+        }
 
     def _create(self, path: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         objects, name = self._objects(path), body["metadata"]["name"]
@@ -201,3 +249,34 @@ class _Handler(BaseHTTPRequestHandler):
             return 409, {"message": "the object has been modified"}
         objects[name] = self.fake.stored(body)
         return 200, objects[name]
+
+    def _patch(self, path: str, operations: list[dict[str, Any]]) -> tuple[int, dict[str, Any]]:
+        objects, name = self._objects(path), path.rpartition("/")[2]
+        if name not in objects:
+            return 404, {"message": "not found"}
+        patched = json.loads(json.dumps(objects[name]))
+        for operation in operations:
+            _, part, field_name = operation["path"].split("/")
+            if operation["op"] == "test" and patched[part].get(field_name) != operation["value"]:
+                return 422, {"message": "the server rejected our request due to an error in our request"}
+            patched[part][field_name] = operation["value"]
+        self._keep(objects, patched)
+        return 200, patched
+
+    def _delete(self, path: str, options: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        objects, name = self._objects(path), path.rpartition("/")[2]
+        if name not in objects:
+            return 404, {"message": "not found"}
+        found = objects[name]
+        if (options.get("preconditions") or {}).get("uid") not in (None, found["metadata"]["uid"]):
+            return 409, {"message": "the UID in the precondition does not match"}
+        self._keep(objects, {**found, "metadata": {**found["metadata"], "deletionTimestamp": "2026-03-01T12:00:00Z"}})
+        return 200, {"status": "Success"}
+
+    def _keep(self, objects: dict[str, dict[str, Any]], document: dict[str, Any]) -> None:
+        """Store it, or remove it where it was deleted and nobody holds it any more."""
+        metadata = document["metadata"]
+        if metadata.get("deletionTimestamp") and not metadata.get("finalizers"):
+            del objects[metadata["name"]]
+        else:
+            objects[metadata["name"]] = self.fake.stored(document)

@@ -7,9 +7,9 @@ import contextlib
 from kubernetes import client
 
 from stylefleet import diagnosis, kueue, naming
-from stylefleet.errors import AccessDenied, PreconditionFailed
+from stylefleet.errors import AccessDenied, ClusterUnavailable, PreconditionFailed
 from stylefleet.jobs import JobView, Json, view
-from stylefleet.kubernetes_api import Expired, Gone, KubernetesApi
+from stylefleet.kubernetes_api import Expired, Gone, KubernetesApi, PatchRefused
 from stylefleet.kueue import Said
 from stylefleet.rights import Right
 
@@ -17,6 +17,8 @@ PAGE = 500
 PODS_LOOKED_AT = 20
 LISTINGS = 3
 """Times that a listing is begun, where the API server forgets it half-way."""
+RELEASES = 3
+"""Times that a Job is looked at to take our finalizer off, where it changes meanwhile."""
 _SELECTOR = f"{naming.LABEL_MANAGED_BY}={naming.MANAGED_BY}"
 _JOBS = "/apis/batch/v1/namespaces/{namespace}/jobs"
 _JOB = f"{_JOBS}/{{name}}"
@@ -40,7 +42,10 @@ class KubernetesCluster:
             self.post_job(job)
         except PreconditionFailed:
             # POST with a name of our own making is the lock: 409 with our run's label means we were here before.
-            existing = self.read_job(name)
+            try:
+                existing = self.read_job(name)
+            except Gone as error:
+                raise ClusterUnavailable(f"Job {self._namespace}/{name} was there and is gone: {error}") from error
             found, ours = existing["metadata"].get("labels") or {}, job["metadata"]["labels"]
             if any(found.get(label) != ours[label] for label in (naming.LABEL_RUN, naming.LABEL_BUCKET)):
                 raise PreconditionFailed(f"Job {self._namespace}/{name} exists and belongs to another run") from None
@@ -75,6 +80,15 @@ class KubernetesCluster:
         """Nothing to say: `list_jobs` has raised."""
 
     def release_job(self, job: JobView) -> None:
+        for _ in range(RELEASES - 1):
+            try:
+                self._take_finalizer_off(job)
+            except PatchRefused:
+                continue  # others changed it since we looked; or our patch went through and only its answer was lost
+            return
+        self._take_finalizer_off(job)
+
+    def _take_finalizer_off(self, job: JobView) -> None:
         try:
             current = self.read_job(job.name)
             if current["metadata"]["uid"] != job.uid:

@@ -22,14 +22,29 @@ Json = dict[str, Any]
 TIMEOUT_SECONDS = (5.0, 30.0)
 """To connect and to read: a half-open connection must not hold the controller for ever."""
 ATTEMPTS = 4
+WAIT_SECONDS_MAX = 10.0
+"""Between two attempts, whatever the server says."""
+_BACKOFF = tenacity.wait_random_exponential(multiplier=0.5, max=WAIT_SECONDS_MAX)
 
 
 class Gone(PermanentError):
     """The API server has no such object."""
 
 
+class PatchRefused(PermanentError):
+    """The object is not what the patch was made for: one of its tests did not hold (422)."""
+
+
 class Expired(ClusterUnavailable):
     """The API server has forgotten where this listing was (410): it begins anew."""
+
+
+class Busy(ClusterUnavailable):
+    """The API server says when to come again."""
+
+    def __init__(self, message: str, *, wait_seconds: float) -> None:
+        self.wait_seconds = wait_seconds
+        super().__init__(message)
 
 
 def connect(config_file: Path | None = None, *, before_send: Callable[[], None] | None = None) -> client.ApiClient:
@@ -66,8 +81,9 @@ def connect(config_file: Path | None = None, *, before_send: Callable[[], None] 
 class KubernetesApi:
     """What may be asked of an API server, over one connection."""
 
-    def __init__(self, api_client: client.ApiClient) -> None:
+    def __init__(self, api_client: client.ApiClient, *, timeout_seconds: tuple[float, float] = TIMEOUT_SECONDS) -> None:
         self._client = api_client
+        self._timeout_seconds = timeout_seconds
 
     def ask(
         self,
@@ -78,10 +94,9 @@ class KubernetesApi:
         query: Mapping[str, str] | None = None,
         body: Json | list[Json] | None = None,
         content_type: str = "application/json",
-        timeout_seconds: tuple[float, float] = TIMEOUT_SECONDS,
     ) -> Json:
         """One request: its JSON object. `names` are put into the path's braces. Raises Gone, Expired, AccessDenied,
-        PreconditionFailed, ClusterUnavailable and PermanentError."""
+        PatchRefused, PreconditionFailed, ClusterUnavailable and PermanentError."""
         request = self._client.param_serialize(
             method,
             path,
@@ -92,22 +107,23 @@ class KubernetesApi:
             auth_settings=["BearerToken"],
         )
         try:
-            answer = self._client.call_api(*request, _request_timeout=timeout_seconds)
+            answer = self._client.call_api(*request, _request_timeout=self._timeout_seconds)
             data: bytes = answer.read()
         except client.ApiException as error:
             raise ClusterUnavailable(f"Kubernetes did not answer: {error.reason}") from error
         except urllib3.exceptions.HTTPError as error:
             raise ClusterUnavailable(f"Kubernetes did not answer: {error}") from error
         if not 200 <= answer.status <= 299:
-            raise _refusal(answer.status, answer.reason, data)
+            refused = _refusal(answer.status, answer.reason, data, again_after=answer.getheader("Retry-After") or "")
+            raise PatchRefused(str(refused)) if (method, answer.status) == ("PATCH", 422) else refused
         return _parsed(data)
 
     def ask_again(self, method: str, path: str, **how: Any) -> Json:
-        """As `ask`, which is repeated a few times where a fault may pass."""
+        """As `ask`, which is repeated a few times where a fault may pass; not sooner than the server says."""
         retry = tenacity.Retrying(
             retry=tenacity.retry_if_exception(_may_pass),
             stop=tenacity.stop_after_attempt(ATTEMPTS),
-            wait=tenacity.wait_random_exponential(multiplier=0.5, max=10),
+            wait=_wait_seconds,
             reraise=True,
         )
         return retry(lambda: self.ask(method, path, **how))
@@ -117,7 +133,13 @@ def _may_pass(error: BaseException) -> bool:
     return isinstance(error, ClusterUnavailable) and not isinstance(error, Expired)
 
 
-def _refusal(status: int, reason: str, data: bytes) -> Exception:
+def _wait_seconds(state: tenacity.RetryCallState) -> float:
+    error = state.outcome.exception() if state.outcome else None
+    told = error.wait_seconds if isinstance(error, Busy) else 0.0
+    return min(max(told, _BACKOFF(state)), WAIT_SECONDS_MAX)
+
+
+def _refusal(status: int, reason: str, data: bytes, *, again_after: str) -> Exception:
     message = f"Kubernetes answered {status} {reason}: {_message(data)}"
     if status == 404:
         return Gone(message)
@@ -128,7 +150,9 @@ def _refusal(status: int, reason: str, data: bytes) -> Exception:
     if status == 410:
         return Expired(message)
     if status == 429 or status >= 500:
-        return ClusterUnavailable(message)
+        # Whole seconds; a proxy may also say a date, which we do not heed.
+        seconds = float(again_after) if again_after.isdecimal() else 0.0
+        return Busy(message, wait_seconds=seconds) if seconds else ClusterUnavailable(message)
     return PermanentError(message)
 
 

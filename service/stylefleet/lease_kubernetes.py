@@ -16,7 +16,7 @@ class KubernetesLease:
     """One Lease by name."""
 
     def __init__(self, api_client: client.ApiClient, *, namespace: str, name: str) -> None:
-        self._api = KubernetesApi(api_client)
+        self._api = KubernetesApi(api_client, timeout_seconds=TIMEOUT_SECONDS)
         self._namespace = namespace
         self._name = name
 
@@ -38,4 +38,4 @@ class KubernetesLease:
 
     def _request(self, method: str, path: str, *, body: Json | None = None) -> Json:
         names = {"namespace": self._namespace, "name": self._name}
-        return self._api.ask(method, path, names=names, body=body, timeout_seconds=TIMEOUT_SECONDS)
+        return self._api.ask(method, path, names=names, body=body)

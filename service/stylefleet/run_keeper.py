@@ -159,6 +159,8 @@ class RunKeeper:
         why = str(error) if isinstance(error, StylefleetError) else "a bug; see the controller's log"
         known = self._book.get(name)
         ours = known is not None and known.run == run_id
+        if known is not None and ours and known.phase.final:
+            return  # its Job could not be let go: that is no news of the run, whose last word would be lost
         status = known if known is not None and ours else Status(name=name, run=run_id, phase=Phase.PENDING)
         self._book.put(replace(status, reason=type(error).__name__, message=f"held up: {why}"), self._clock())
 

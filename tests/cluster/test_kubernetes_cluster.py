@@ -13,6 +13,7 @@ from stylefleet.cluster_kubernetes import KubernetesCluster
 from stylefleet.errors import AccessDenied, PermanentError, PreconditionFailed
 from stylefleet.jobs import JobView, Json, job_for
 from stylefleet.kubernetes_api import connect
+from tests import kubernetes_answers
 from tests.builders import TEMPLATE, make_plan
 from tests.cluster.conftest import Kubernetes
 from tests.fleet import eventually
@@ -55,6 +56,12 @@ def _job(namespace: str, bucket: str) -> Json:
 
 def _own(cluster: KubernetesCluster, bucket: str) -> list[JobView]:
     return [j for j in cluster.list_jobs() if j.bucket == bucket]
+
+
+def test_the_api_server_answers_as_the_tests_double_does(
+    cluster: KubernetesCluster, namespace: str, bucket: str
+) -> None:
+    kubernetes_answers.check(cluster, _job(namespace, bucket))
 
 
 def test_creating_the_same_job_twice_is_success_and_leaves_one(

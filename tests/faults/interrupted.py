@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from stylefleet.errors import StylefleetError
 from tests.fake_cluster import nothing
-from tests.faults.scenarios import CHANGING, PODS, Scenario, Step, job_is_there
+from tests.faults.scenarios import AWAITED, CHANGING, Scenario, Step
 from tests.world import World
 
 TICKS_MAX = 60
@@ -51,7 +51,7 @@ class Interrupted:
         """The whole story; a controller that is killed is followed by a fresh one."""
         for step in scenario.steps:
             for happens in step:
-                self._wait_for_job(happens)
+                self._wait_for(happens)
                 self._without_hooks(happens)
             self.tick()
         for _ in range(scenario.calm_ticks):
@@ -66,9 +66,9 @@ class Interrupted:
             self.tick()
         self.tick()
 
-    def _wait_for_job(self, happens: Step) -> None:
+    def _wait_for(self, happens: Step) -> None:
         for _ in range(TICKS_MAX):
-            if happens not in PODS or job_is_there(self.world):
+            if happens not in AWAITED or AWAITED[happens](self.world):
                 break
             self.tick()
 

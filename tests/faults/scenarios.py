@@ -107,15 +107,22 @@ def _break_style(world: World) -> None:
     world.memory.put(Ref("shop", "styles/waves.jpg"), b"no picture")
 
 
-PODS: frozenset[Step] = frozenset({_work, _work_badly, _work_first, _give_up_second})
-"""What pods do; before that there must be a Job."""
-
-
 def job_is_there(world: World) -> bool:
     """Whether the newest manifest has its Job."""
     found = world.memory.get(Ref("service", "jobs/spring.yaml"))
     run = naming.run_id("spring", found.data, found.modified_at)
     return any(job["metadata"]["labels"][naming.LABEL_RUN] == run for job in world.cluster.jobs.values())
+
+
+def no_job_is_there(world: World) -> bool:
+    return not world.cluster.jobs
+
+
+AWAITED: dict[Step, Callable[[World], bool]] = {
+    **dict.fromkeys((_work, _work_badly, _work_first, _give_up_first, _give_up_second), job_is_there),
+    _resume: no_job_is_there,
+}
+"""What must be the case before a step: pods need their Job, and who resumes has seen the pause."""
 
 
 SCENARIOS = (
@@ -211,6 +218,7 @@ def check(world: World, scenario: Scenario, *, jobs_too_many: int = 0, counted_o
     """
     status = world.status()
     assert status.phase is scenario.phase, status
+    assert not status.message.startswith("held up"), "the last word of a run is how it ended"
     if scenario.totals:
         assert world.report()["totals"] == scenario.totals
     assert 0 <= len(world.cluster.created) - scenario.jobs <= jobs_too_many, world.cluster.created

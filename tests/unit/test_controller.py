@@ -11,7 +11,7 @@ import structlog
 from stylefleet import naming, run_watch, status, turns, yaml_positions
 from stylefleet.controller import ASKED_MAX
 from stylefleet.dry_run import DryRunCluster, DryRunStore
-from stylefleet.errors import StoreUnavailable
+from stylefleet.errors import ClusterUnavailable, StoreUnavailable
 from stylefleet.naming import Ref
 from stylefleet.status import Ending, Phase
 from stylefleet.turns import URGENT_MAX
@@ -294,6 +294,24 @@ def test_deleting_the_manifest_of_a_finished_run_changes_nothing_it_says(world: 
     world.remove("spring.yaml")
     world.tick(3)
     assert world.status() == before
+
+
+def test_a_job_that_cannot_be_let_go_takes_nothing_back_of_what_was_said_of_its_run(world: World) -> None:
+    away = True
+
+    def before(method: str, _: object) -> None:
+        if away and method == "release_job":
+            raise ClusterUnavailable("Kubernetes did not answer")
+
+    world.cluster.before = before
+    world.submit()
+    world.work_to_the_end()
+    found = world.status()
+    assert (found.phase, found.reason, found.message) == (Phase.SUCCEEDED, "", "all 3 pictures have a result")
+    away = False
+    world.tick()
+    (job,) = world.cluster.jobs.values()
+    assert job["metadata"]["finalizers"] == [], "the next look does it"
 
 
 def test_a_changed_manifest_supersedes_its_run(world: World) -> None:
