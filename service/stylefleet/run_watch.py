@@ -48,6 +48,7 @@ class RunWatch:
         self.plan = replace(plan, shards=())
         """Without its shard table, which would be most of a controller's memory."""
         self.shards = len(plan.shards)
+        self._is_new = is_new
         self._whole = plan if is_new else None
         """With its shard table, until it has its Job."""
         self.tally = Tally([s.tasks for s in plan.shards]) if is_new else _tally(store, bucket, plan)
@@ -90,7 +91,8 @@ class RunWatch:
         Those of the first time through are not counted anew: a controller before this one has, or none was there to
         count.
         """
-        if self._whole is not None:
+        if self._is_new:
+            self._is_new = False  # for this look only: what is asked for now may be done although no answer says so
             return
         start = "" if all_of_them else self._position
         new, self._position = self._new_receipts(start, unlimited=all_of_them)
