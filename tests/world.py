@@ -12,6 +12,7 @@ from stylefleet.controller import Controller
 from stylefleet.metrics import ControllerMetrics
 from stylefleet.naming import Ref
 from stylefleet.planner import Pace
+from stylefleet.policies.admission import Limits
 from stylefleet.status import Status
 from stylefleet.store_memory import MemoryStore
 from tests.builders import NOW, TEMPLATE, jpeg_bytes, manifest_bytes
@@ -31,6 +32,8 @@ class World:
     metrics: ControllerMetrics = field(init=False)
     all_metrics: list[ControllerMetrics] = field(default_factory=list)
     """Of every controller that ever was."""
+    limits: Limits | None = None
+    """Of all controllers from now on."""
     controller: Controller = field(init=False)
 
     def __post_init__(self) -> None:
@@ -56,6 +59,7 @@ class World:
             "template": TEMPLATE,
             "pace": Pace(shard_seconds=900.0, worker_flops=1e12),
             "metrics": self.metrics,
+            "limits": self.limits,
         }
         return Controller(**(facts | edges))
 

@@ -10,13 +10,14 @@ from datetime import timedelta
 
 from stylefleet import naming, receipt
 from stylefleet.naming import Ref
+from stylefleet.policies.admission import Limits
 from stylefleet.status import Phase
 from tests.world import World
 
 Step = Callable[[World], None]
 """What users and pods do before a tick."""
 
-CHANGING = frozenset({"put", "delete", "create_job", "delete_job", "release_job"})
+CHANGING = frozenset({"put", "delete", "create_job", "delete_job", "release_job", "resize_job"})
 """Calls that change something outside."""
 
 
@@ -101,6 +102,16 @@ def _two_hours_later(world: World) -> None:
 
 def _submit_fragile(world: World) -> None:
     world.submit(run={"parallelism": 2, "maxFailures": 1})
+
+
+def _one_worker_for_all(world: World) -> None:
+    world.limits = Limits(total=1, by_tenant={}, weights={})
+    world.restart()
+
+
+def _two_workers_for_all(world: World) -> None:
+    world.limits = Limits(total=2, by_tenant={}, weights={})
+    world.restart()
 
 
 def _break_style(world: World) -> None:
@@ -199,6 +210,12 @@ SCENARIOS = (
         totals={"pictures": 3, "skipped": 0, "done": 0, "failed": 0},
         computed=0,
         calm_ticks=5,
+    ),
+    Scenario(
+        name="the run begins with one worker, and gets the other later",
+        steps=((_one_worker_for_all, _submit), (), (_two_workers_for_all,), (), (), (_work_first,), (_work,)),
+        phase=Phase.SUCCEEDED,
+        totals={"pictures": 3, "skipped": 0, "done": 3, "failed": 0},
     ),
     Scenario(
         name="the style cannot be used",
