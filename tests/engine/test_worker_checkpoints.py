@@ -52,6 +52,22 @@ def test_a_checkpoint_is_written_whenever_two_minutes_have_passed(world: World) 
     assert world.checkpoints() == {}, "deleted when the receipts are there"
 
 
+@pytest.mark.parametrize(("seconds_to_write", "written"), [(0, 2), (10, 1)])
+def test_where_a_checkpoint_takes_long_to_write_the_next_comes_later(
+    world: World, seconds_to_write: int, written: int
+) -> None:
+    world.picture(10)
+    world.at_step = lambda _step: setattr(world, "now", world.now + timedelta(seconds=60))
+
+    def slow(method: str, ref: object) -> None:
+        if method == "put" and str(ref).startswith("s3://service/checkpoints/"):
+            world.now += timedelta(seconds=seconds_to_write)
+
+    world.store.before = slow
+    world.run()
+    assert len([key for key in world.store.puts if key.startswith("checkpoints/")]) == written
+
+
 def test_the_checkpoint_is_deleted_after_the_receipt_is_written(world: World) -> None:
     world.picture(10)
     world.put_checkpoint(10, 2)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from stylefleet import patience
+from stylefleet.attempts import Note, note_from_json, note_to_json
 from stylefleet.errors import PreconditionFailed, StepHung, StoreUnavailable
 from stylefleet.jobs import RETRIES_PER_INDEX
 from stylefleet.naming import Ref, attempt_key, checkpoint_key
@@ -119,11 +120,36 @@ def test_a_picture_that_kills_whoever_decodes_it_is_found_out_as_well(world: Wor
 
 def test_nothing_is_touched_before_the_note_is_there(world: World) -> None:
     world.picture(10, 20)
-    seen: list[tuple[str, str]] = []
-    world.store.before = lambda method, ref: seen.append((method, str(ref)))
+    touched, touched_before = threading.Event(), []
+
+    def slow(method: str, ref: object) -> None:
+        if str(ref).startswith("s3://shop/"):
+            touched.set()
+        elif method == "put" and str(ref).startswith("s3://service/attempts/"):
+            touched_before.append(touched.wait(0.3))
+
+    world.store.before = slow
     world.run()
-    noted = seen.index(("put", f"s3://service/{attempt_key('spring', '0123456789abcdef', 0, 'attempt-1')}"))
-    assert all(not ref.startswith("s3://shop/") for _, ref in seen[:noted])
+    assert touched_before == [False]
+    assert touched.is_set()
+
+
+def test_a_picture_that_is_alone_has_a_note_of_its_own(world: World) -> None:
+    world.picture(10, 20, 30)
+    died = Note(task_ids=frozenset(world.tasks[shade].task_id for shade in (20, 30)), alone=False)
+    world.memory.put(Ref("service", attempt_key("spring", "0123456789abcdef", 0, "attempt-0")), note_to_json(died))
+    own = Ref("service", attempt_key("spring", "0123456789abcdef", 0, "attempt-1"))
+    written: list[tuple[set[int], bool]] = []
+
+    def seen(method: str, ref: object) -> None:
+        if method == "put" and ref == own:
+            note = note_from_json(world.memory.get(own).data)
+            shades = {shade for shade, task in world.tasks.items() if task.task_id in note.task_ids}
+            written.append((shades, note.alone))
+
+    world.store.after = seen
+    world.run()
+    assert written == [({10}, False), ({20}, True), ({30}, True)]
 
 
 def told_to_end(world: World) -> None:
