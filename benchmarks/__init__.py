@@ -7,5 +7,6 @@ machine        what this runs on
 problem        the picture, the style and the recipe that every method is given
 clock          seconds without the measuring itself
 peers          plain methods from the literature, for the same objective
+fake_s3        a bucket of a million objects that are made up when they are asked for
 NAME           one benchmark each
 """

@@ -31,12 +31,6 @@ def _module(name: str, function: str = "measure") -> Callable[[Effort], list[Rep
     return measure
 
 
-def _planning(effort: Effort) -> list[Report]:
-    from benchmarks import planning
-
-    return [Report(title="Planning", rows=planning.measure())]
-
-
 BENCHMARKS: dict[str, Callable[[Effort], list[Report]]] = {
     "method": _module("method"),
     "peers": _module("method", "measure_others"),
@@ -47,12 +41,12 @@ BENCHMARKS: dict[str, Callable[[Effort], list[Report]]] = {
     "catalog": _module("catalog"),
     "overhead": _module("overhead"),
     "memory": _module("memory"),
-    "planning": _planning,
+    "planning": _module("planning"),
     "controller": _module("controller"),
 }
 """In the order of the page."""
 
-BY_NAME_ONLY = ("plain3000", "memory", "controller")
+BY_NAME_ONLY = ("plain3000", "memory", "planning", "controller")
 """Not for every time: a quarter of an hour; minutes at the largest sizes; an API server, which is started as root."""
 
 

@@ -21,6 +21,8 @@ class Effort:
     """Pictures of the catalog."""
     memory_sizes_px: tuple[int, ...]
     """Sizes at which the peak of memory is taken."""
+    planning_pictures: int
+    """Pictures of the catalog that is planned."""
     controller_runs: int
     """Live runs that a controller has before it."""
 
@@ -32,6 +34,7 @@ FULL = Effort(
     repeats=5,
     catalog_pictures=32,
     memory_sizes_px=(512, 1024, 2048, 4096),
+    planning_pictures=1_000_000,
     controller_runs=1000,
 )
 QUICK = Effort(
@@ -41,6 +44,7 @@ QUICK = Effort(
     repeats=2,
     catalog_pictures=4,
     memory_sizes_px=(128, 256),
+    planning_pictures=10_000,
     controller_runs=20,
 )
 """To see that everything runs; its numbers mean nothing."""

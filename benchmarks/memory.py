@@ -111,12 +111,12 @@ def _run(size_px: int) -> Peak:
         return photo.shape[1], photo.shape[0]
 
     run(128)
-    loaded = _peak_bytes()
+    loaded = peak_bytes()
     width, height = run(size_px)
-    return Peak(width=width, height=height, precision=engine.precision, loaded_bytes=loaded, peak_bytes=_peak_bytes())
+    return Peak(width=width, height=height, precision=engine.precision, loaded_bytes=loaded, peak_bytes=peak_bytes())
 
 
-def _peak_bytes() -> int:
+def peak_bytes() -> int:
     """Of this process. Linux counts into ru_maxrss what the process that started it held, and tells the own peak
     apart in VmHWM."""
     status = Path("/proc/self/status")

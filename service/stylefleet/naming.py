@@ -11,12 +11,14 @@ runs/NAME/RUN/progress.json                        what its complete shards add 
 runs/NAME/RUN/report.json                          written when the run ends
 runs/NAME/RUN/failures/00000.jsonl                 beside it: pictures without result, in pages
 cache/style/DIGEST                                 style targets, content-addressed, shared by all runs
+cache/timings/gpu.json                             what pictures took, for the next plan; cpu.json without GPUs
 checkpoints/TASK_ID                                a picture in the works, for the next attempt; gone when it is done
 attempts/NAME/RUN/00042/ATTEMPT                    what that attempt has in its hands; gone when it ends, unless it dies
 
 Where the inbox has tenants, each has a folder of it, `jobs/TENANT/NAME.yaml`, and NAME is `TENANT/NAME` in every key
-above: `status/TENANT/NAME.json`, `runs/TENANT/NAME/RUN/...`. The caches are `cache/style/TENANT/DIGEST` and
-`checkpoints/TENANT/TASK_ID`. So a bucket policy can give a tenant's users, and its workers, nothing but its own.
+above: `status/TENANT/NAME.json`, `runs/TENANT/NAME/RUN/...`. The caches are `cache/style/TENANT/DIGEST`,
+`cache/timings/TENANT/gpu.json` and `checkpoints/TENANT/TASK_ID`. So a bucket policy can give a tenant's users, and its
+workers, nothing but its own.
 """
 
 from __future__ import annotations
@@ -211,6 +213,10 @@ def report_key(name: str, run: str) -> str:
 
 def style_cache_key(digest: str, tenant: str = "") -> str:
     return f"{CACHE_PREFIX}style/{full_name(tenant, digest)}"
+
+
+def timings_key(gpus: int, tenant: str = "") -> str:
+    return f"{CACHE_PREFIX}timings/{full_name(tenant, 'gpu.json' if gpus else 'cpu.json')}"
 
 
 def checkpoint_key(task_id: str, tenant: str = "") -> str:

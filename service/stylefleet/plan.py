@@ -75,6 +75,10 @@ class Plan:
     queue: str | None
     gpus: int
     terms: Terms
+    seconds_per_picture: float = 0.0
+    """What a picture was predicted to take a worker, by which the shards were cut; 0: not known, in an older plan."""
+    seconds_source: str = ""
+    """How that was known, for people."""
 
     @property
     def tasks(self) -> int:
@@ -108,6 +112,8 @@ def plan_to_json(plan: Plan) -> bytes:
         "queue": plan.queue,
         "gpus": plan.gpus,
         "terms": terms_to_json(plan.terms),
+        "secondsPerPicture": plan.seconds_per_picture,
+        "secondsSource": plan.seconds_source,
     }
     return (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode()
 
@@ -149,6 +155,8 @@ def _plan_from(d: dict[str, Any]) -> Plan:
         parallelism=d["parallelism"],
         queue=d["queue"],
         gpus=d["gpus"],
-        # Plans of earlier versions lack it.
+        # Plans of earlier versions lack these.
         terms=terms_from_json(d.get("terms", {})),
+        seconds_per_picture=d.get("secondsPerPicture", 0.0),
+        seconds_source=d.get("secondsSource", ""),
     )

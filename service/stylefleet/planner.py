@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
-from stylefleet import naming, pictures
+from stylefleet import naming, pictures, timing_book
 from stylefleet.companions import Companion, Listing, Pin, companions_of
-from stylefleet.cost import predicted_seconds
 from stylefleet.errors import FieldError, ImageInvalid, NotFound, PlanInvalid, PreconditionFailed, RecordUnreadable
 from stylefleet.ledger import Ledger
 from stylefleet.manifest import Manifest, digest
@@ -23,6 +22,7 @@ from stylefleet.streams import chunks, in_order
 from stylefleet.task_making import TaskMaker, pictures_among
 from stylefleet.tasks import tasks_per_shard
 from stylefleet.terms import terms_of
+from stylefleet.timings import predict
 
 WRITERS = 16
 """Shards that are written at a time."""
@@ -39,7 +39,7 @@ class Pace:
     shard_seconds: float
     """Predicted work of one shard."""
     worker_flops: float
-    """Assumed speed of a worker, floating point operations a second."""
+    """Assumed speed of a worker, floating point operations a second; where no run has measured one."""
     workers_max: int | None = None
     """Workers that the cluster can run at a time, where that is known: more shards than these gain nothing."""
 
@@ -78,9 +78,11 @@ def plan_run(
             raise PlanInvalid([_no_pictures(manifest)])
         enter_finished(ledger, store, bucket, name, output)
         todo = ledger.close_books()
+        known = timing_book.load(store, bucket, gpus=spec.run.resources.gpu, tenant=naming.tenant_of(name))
+        prediction = predict(recipe, known, flops=pace.worker_flops)
         size = tasks_per_shard(
             todo,
-            seconds_per_task=predicted_seconds(recipe, flops=pace.worker_flops),
+            seconds_per_task=prediction.seconds,
             shard_seconds=pace.shard_seconds,
             parallelism=min(spec.run.parallelism, pace.workers_max or spec.run.parallelism),
         )
@@ -105,6 +107,8 @@ def plan_run(
             queue=spec.run.queue,
             gpus=spec.run.resources.gpu,
             terms=terms_of(spec.run, tasks=todo),
+            seconds_per_picture=prediction.seconds,
+            seconds_source=prediction.source,
         )
     try:
         # Last, and only once: a run is planned when this object exists.

@@ -9,7 +9,7 @@ from functools import partial
 import structlog
 
 from stylefleet import manifest as manifests
-from stylefleet import naming, planner, yaml_positions
+from stylefleet import naming, planner, timing_book, yaml_positions
 from stylefleet import tenants as tenancy
 from stylefleet.cluster import Cluster
 from stylefleet.errors import FieldError, ManifestInvalid, PreconditionFailed, StylefleetError
@@ -210,7 +210,14 @@ class RunKeeper:
             now=self._clock(),
         )
         log.info(
-            "planned", manifest=name, run=run_id, pictures=plan.pictures, skipped=plan.skipped, shards=len(plan.shards)
+            "planned",
+            manifest=name,
+            run=run_id,
+            pictures=plan.pictures,
+            skipped=plan.skipped,
+            shards=len(plan.shards),
+            seconds_per_picture=round(plan.seconds_per_picture, 3),
+            seconds_source=plan.seconds_source,
         )
         return plan
 
@@ -265,6 +272,7 @@ class RunKeeper:
         plan, now = run.plan, self._clock()
         # The report before the status: who reads a final phase finds the report.
         report = run.write_report(finish, now)
+        timing_book.learn(self._store, self._bucket, plan, run.tally.sums)
         self._book.put(run.final_status(finish, report, now), now)
         self.runs.pop(plan.name, None)
         log.info("finished", manifest=plan.name, run=plan.run, phase=finish.phase.value, message=finish.message)

@@ -180,7 +180,7 @@ class RunWatch:
         # Not later than now: the clock may be set back, and an hour more of silence is no reason to say nothing.
         self._waiting_since = None if at_work or self.paused else min(self._waiting_since or now, now)
         self._waiting_because = self._why_waiting(job, cluster, now, may_ask=may_ask)
-        seconds_per_task = predicted_seconds(plan.recipe, flops=pace.worker_flops)
+        seconds_per_task = plan.seconds_per_picture or predicted_seconds(plan.recipe, flops=pace.worker_flops)
         ending = observed.ending or early_end(plan, observed)
         if self.paused and ending is None:
             return self._paused_status(job, now)

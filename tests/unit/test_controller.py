@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 import structlog
 
-from stylefleet import naming, run_watch, status, turns, yaml_positions
+from stylefleet import naming, planner, run_watch, status, turns, yaml_positions
 from stylefleet.controller import ASKED_MAX
 from stylefleet.dry_run import DryRunCluster, DryRunStore
 from stylefleet.errors import ClusterUnavailable, StoreUnavailable
@@ -940,3 +940,19 @@ def test_of_many_runs_that_wait_some_are_asked_about_in_each_tick_and_all_in_tur
     world.tick(2)
     assert len(set(asked)) == ASKED_MAX * 2
     assert len(asked) < 5 * ASKED_MAX * 2
+
+
+# --- what a run teaches the next ----------------------------------------------------------------------------------
+
+
+def test_the_next_run_is_planned_and_estimated_by_what_pictures_took(world: World) -> None:
+    world.submit()
+    world.work_to_the_end()
+    # Of receipts that say 2 s each; by operations at the assumed speed it would be 0.2 s.
+    world.submit("autumn")
+    world.tick()
+    plan = planner.load_plan(world.memory, "service", "autumn", world.status("autumn").run)
+    assert plan is not None
+    assert plan.seconds_per_picture == 2.0
+    assert plan.seconds_source.startswith("measured: 3 pictures of spring/")
+    assert world.status("autumn").eta_seconds == 3  # three pictures of 2 s, two workers

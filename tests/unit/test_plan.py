@@ -461,14 +461,17 @@ def test_a_plan_is_read_back_with_every_field() -> None:
         depth=16,
         keep_metadata=("exif", "icc"),
         terms=Terms(priority="high", deadline_seconds=60, failures_max=0),
+        seconds_per_picture=2.5,
+        seconds_source="measured",
     )
     assert plans.plan_from_json(plans.plan_to_json(plan)) == plan
     assert (plan.pictures, plan.tasks) == (9, 5)
 
 
-def test_a_plan_from_before_depth_and_metadata_has_eight_bit_and_none() -> None:
+def test_a_plan_from_before_depth_metadata_and_timings_has_eight_bit_and_none() -> None:
     document = json.loads(plans.plan_to_json(make_plan(depth=16, keep_metadata=("icc",))))
-    del document["depth"], document["keepMetadata"]
+    for later in ("depth", "keepMetadata", "secondsPerPicture", "secondsSource"):
+        del document[later]
     assert plans.plan_from_json(json.dumps(document).encode()) == make_plan()
 
 

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from stylefleet import naming, planner, receipt
+from stylefleet import naming, planner, receipt, timing_book
+from stylefleet.cost import predicted_seconds
 from stylefleet.errors import PlanInvalid, RecordUnreadable, StoreUnavailable
 from stylefleet.ledger import Ledger
 from stylefleet.naming import Ref
@@ -13,6 +14,7 @@ from stylefleet.plan import Plan, plan_to_json
 from stylefleet.planner import Pace
 from stylefleet.store import Listed, Store
 from stylefleet.store_memory import MemoryStore
+from stylefleet.tally import Sums
 from stylefleet.tasks import Task, tasks_from_bytes
 from tests.builders import NOW, RUN, jpeg_bytes, make_manifest, make_plan, make_receipt
 from tests.fake_cluster import HookedStore
@@ -56,6 +58,38 @@ def test_a_plan_and_its_shards_are_in_the_bucket(store: MemoryStore) -> None:
     assert (made.pictures, made.skipped, [s.tasks for s in made.shards]) == (3, 0, [2, 1])
     assert keys_of_shard(store, made, 0) == ["catalog/a.jpg", "catalog/b.jpg"]
     assert keys_of_shard(store, made, 1) == ["catalog/c.jpg"]
+
+
+def test_shards_are_cut_by_what_pictures_took_and_the_plan_says_so(store: MemoryStore) -> None:
+    recipe = make_manifest().spec.recipe.to_recipe()
+    assumed = predicted_seconds(recipe, flops=1e12)
+    for number in range(40):
+        store.put(Ref("shop", f"catalog/{number:02d}.jpg"), b"x")
+
+    def shards(run: str) -> Plan:
+        return planner.plan_run(
+            store,
+            "service",
+            name="spring",
+            manifest=make_manifest(run={"parallelism": 1}),
+            manifest_bytes=b"manifest",
+            run=run,
+            pace=Pace(shard_seconds=20 * assumed, worker_flops=1e12),
+            now=NOW,
+        )
+
+    before = shards("1")
+    assert [s.tasks for s in before.shards] == [20, 20, 3]
+    assert before.seconds_per_picture == assumed
+    assert before.seconds_source == "by operations at an assumed 1,000 GFLOP/s"
+    sums = Sums()
+    for number in range(16):
+        sums.add(make_receipt(f"{number}.jpg", stage_seconds={"optimize": 4 * assumed}))
+    timing_book.learn(store, "service", before, sums)
+    after = shards("2")
+    assert [s.tasks for s in after.shards] == [5] * 8 + [3]
+    assert after.seconds_per_picture == pytest.approx(4 * assumed)
+    assert after.seconds_source == "measured: 16 pictures of spring/1 on cpu, this recipe"
 
 
 def test_a_plan_tells_the_workers_what_results_are(store: MemoryStore) -> None:
