@@ -16,6 +16,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 import numpy as np
+import structlog
 from PIL import Image
 
 from benchmarks.effort import QUICK, Effort
@@ -26,7 +27,7 @@ from stylefleet import naming, pictures, planner, receipt
 from stylefleet.local_s3 import LocalS3, local_s3
 from stylefleet.naming import Ref
 from stylefleet.planner import Pace
-from stylefleet.receipt import Receipt
+from stylefleet.receipt import Receipt, Stage
 from stylefleet.settings import StoreSettings, WorkerSettings
 from stylefleet.stopping import Stop
 from stylefleet.store import Store
@@ -84,8 +85,8 @@ class Shard:
     @property
     def beside_seconds(self) -> float:
         """What fetching, decoding, encoding and storing took, wherever it was."""
-        beside = ("fetch", "decode", "encode", "store")
-        return sum(r.stage_seconds[stage] for r in self.others for stage in beside)  # type: ignore[index]
+        beside: tuple[Stage, ...] = ("fetch", "decode", "encode", "store")
+        return sum(r.stage_seconds[stage] for r in self.others for stage in beside)
 
     def row(self, what: str) -> Row:
         share = 100 * self.outside_seconds / self.wall_seconds
@@ -188,6 +189,7 @@ def _pretended(s3: LocalS3, count: int) -> Report:
     loaded = Loaded(engine=None, facts=facts, looks_of=lambda _contents: (), style_seconds=0.0)  # type: ignore[arg-type]
     plan, tasks = worker.load_shard(store, settings)
     with (
+        structlog.testing.capture_logs(),
         patch.object(worker, "load", lambda *_: loaded),
         patch.object(engines, "stylize", _waits),
     ):
@@ -255,6 +257,7 @@ def _bucket(s3: LocalS3, name: str, count: int) -> Store:
     planner.plan_run(
         store,
         name,
+        name="bench",
         manifest=manifests.parse(data, name="bench", allowed=(Ref(name, ""),)),
         manifest_bytes=data,
         run=RUN,
