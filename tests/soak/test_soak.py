@@ -6,7 +6,7 @@ import pytest
 
 from tests.soak.soak import soak
 
-MINUTES = 1.5
+MINUTES = 0.7
 
 
 @pytest.mark.timeout(1500)
@@ -15,4 +15,4 @@ def test_after_random_faults_every_picture_is_done_exactly_once() -> None:
     print(*outcome.log, outcome.faults, sep="\n")
     assert not outcome.findings
     assert outcome.runs >= 1
-    assert sum(outcome.faults.values()) >= 5
+    assert sum(outcome.faults.values()) >= 3
