@@ -16,8 +16,9 @@ from typing import NamedTuple, Self
 
 from stylefleet.companions import Pin
 from stylefleet.errors import ScratchUnusable
-from stylefleet.naming import Ref
+from stylefleet.naming import Part, Ref
 from stylefleet.receipt import Done
+from stylefleet.store import Listed
 from stylefleet.tasks import Task
 
 CACHE_KIB = 32 * 1024
@@ -27,6 +28,8 @@ CREATE TABLE task (number INTEGER PRIMARY KEY, id TEXT, output TEXT, line BLOB);
 CREATE TABLE shared (output TEXT PRIMARY KEY, first INTEGER) WITHOUT ROWID;
 CREATE TABLE source (key TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE pin (place INTEGER, key TEXT, etag TEXT, size INTEGER, PRIMARY KEY (place, key)) WITHOUT ROWID;
+CREATE TABLE part (run TEXT, shard INTEGER, whole INTEGER, key TEXT, size INTEGER);
+CREATE INDEX whole ON part (run, shard) WHERE whole;
 CREATE TABLE done (id TEXT, etag TEXT, finished_at REAL);
 CREATE TABLE result (key TEXT PRIMARY KEY, etag TEXT) WITHOUT ROWID;
 CREATE TABLE todo (number INTEGER PRIMARY KEY);
@@ -41,6 +44,12 @@ WHERE later.number > shared.first ORDER BY later.number
 """
 
 _OVER_SOURCE = "SELECT number, line FROM task WHERE output IN (SELECT key FROM source) ORDER BY number LIMIT 1"
+
+_PARTS = """
+SELECT key, whole FROM part WHERE whole OR NOT EXISTS (
+    SELECT 1 FROM part AS other WHERE other.whole AND other.run = part.run AND other.shard = part.shard
+)
+"""
 
 _TO_DO = """
 INSERT INTO todo SELECT number FROM task WHERE NOT EXISTS (
@@ -136,6 +145,23 @@ class Ledger:
             return self._db.execute("SELECT 1 FROM pin WHERE place = ? LIMIT 1", (place,)).fetchone() is not None
 
     # --- what is finished already ---------------------------------------------------------------------------------
+
+    def add_parts(self, parts: Iterable[tuple[Part, Listed]]) -> None:
+        """Objects that tell of finished tasks."""
+        rows = ((p.run, p.shard, p.whole, o.ref.key, o.size_bytes) for p, o in parts)
+        self._add("INSERT INTO part VALUES (?, ?, ?, ?, ?)", rows)
+
+    def parts_to_read(self) -> Iterator[tuple[str, bool]]:
+        """Keys of those that say all there is to say, and whether each tells all of its shard."""
+        with _room():
+            for key, whole in self._db.execute(_PARTS):
+                yield key, bool(whole)
+
+    def largest_part(self) -> int:
+        """Bytes; 0 where there is none."""
+        with _room():
+            (largest,) = self._db.execute("SELECT coalesce(max(size), 0) FROM part").fetchone()
+        return int(largest)
 
     def add_done(self, done: Iterable[Done]) -> None:
         """What receipts say; of several about one task the newest counts."""
