@@ -24,13 +24,13 @@ from stylefleet.tasks import Task
 CACHE_KIB = 32 * 1024
 
 _TABLES = """
-CREATE TABLE task (number INTEGER PRIMARY KEY, id TEXT, output TEXT, line BLOB);
+CREATE TABLE task (number INTEGER PRIMARY KEY, id BLOB, output TEXT, line BLOB);
 CREATE TABLE shared (output TEXT PRIMARY KEY, first INTEGER) WITHOUT ROWID;
 CREATE TABLE source (key TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE pin (place INTEGER, key TEXT, etag TEXT, size INTEGER, PRIMARY KEY (place, key)) WITHOUT ROWID;
 CREATE TABLE part (run TEXT, shard INTEGER, whole INTEGER, key TEXT, size INTEGER);
 CREATE INDEX whole ON part (run, shard) WHERE whole;
-CREATE TABLE done (id TEXT, etag TEXT, finished_at REAL);
+CREATE TABLE done (id BLOB, etag TEXT, finished_at REAL);
 CREATE TABLE result (key TEXT PRIMARY KEY, etag TEXT) WITHOUT ROWID;
 CREATE TABLE todo (number INTEGER PRIMARY KEY);
 """
@@ -104,7 +104,7 @@ class Ledger:
 
     def add_tasks(self, tasks: Iterable[Task]) -> None:
         """Tasks in their order; they are numbered from 1."""
-        rows = ((t.task_id, t.output.key, f"{t.to_line()}\n".encode()) for t in tasks)
+        rows = ((bytes.fromhex(t.task_id), t.output.key, f"{t.to_line()}\n".encode()) for t in tasks)
         self._add("INSERT INTO task (id, output, line) VALUES (?, ?, ?)", rows)
 
     def add_sources(self, keys: Iterable[str]) -> None:
@@ -165,7 +165,8 @@ class Ledger:
 
     def add_done(self, done: Iterable[Done]) -> None:
         """What receipts say; of several about one task the newest counts."""
-        self._add("INSERT INTO done VALUES (?, ?, ?)", done)
+        rows = ((bytes.fromhex(d.task_id), d.result_etag, d.finished_at) for d in done)
+        self._add("INSERT INTO done VALUES (?, ?, ?)", rows)
 
     def any_done(self) -> bool:
         """Whether one of the tasks is done; after all receipts."""

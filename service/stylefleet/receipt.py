@@ -134,6 +134,7 @@ def _done(data: dict[str, Any]) -> Done:
 
 
 def _checked(task_id: str, result_etag: str, finished_at: float) -> Done:
-    if not (task_id.isascii() and result_etag.isascii()):
-        raise ValueError(f"{task_id!r} or {result_etag!r} has other characters than ASCII")
+    bytes.fromhex(task_id)  # raises ValueError
+    if not result_etag.isascii():
+        raise ValueError(f"the ETag {result_etag!r} has other characters than ASCII")
     return Done(task_id, result_etag, finished_at + 0.0)
