@@ -134,7 +134,8 @@ def _done(data: dict[str, Any]) -> Done:
 
 
 def _checked(task_id: str, result_etag: str, finished_at: float) -> Done:
-    bytes.fromhex(task_id)  # raises ValueError
+    """Raises AttributeError, TypeError or ValueError for what would not fit into planning's notes."""
+    bytes.fromhex(task_id)
     if not result_etag.isascii():
         raise ValueError(f"the ETag {result_etag!r} has other characters than ASCII")
     return Done(task_id, result_etag, finished_at + 0.0)
