@@ -28,7 +28,7 @@ from benchmarks.memory import peak_bytes
 from benchmarks.result import Report, Row
 from stylefleet import local_s3, planner, receipt
 from stylefleet import manifest as manifests
-from stylefleet.naming import Ref, receipts_key
+from stylefleet.naming import Ref, done_key, receipts_key
 from stylefleet.plan import StyleShare
 from stylefleet.planner import Pace
 from stylefleet.receipt import EngineFacts, Receipt
@@ -40,7 +40,7 @@ NEW_SHARE = 1000
 BOTH_SHARE = 50
 """Of so many pictures one is in the catalog that both servers have."""
 RECEIPTS_A_PART = 8
-PARTS_A_SHARD = 25
+PARTS_A_SHARD = 100
 BUCKET = "shop"
 RUN = "0123456789abcdef"
 MANIFEST = b"""
@@ -78,8 +78,8 @@ class Pictures:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Receipts:
-    """Of the first pictures of a catalog, all done."""
+class Records:
+    """Of a run that has done the first pictures of a catalog: receipts, and what each shard says of itself."""
 
     catalog: Pictures
     results: Pictures
@@ -88,17 +88,26 @@ class Receipts:
     prefix: str = "runs/bench/"
 
     @property
+    def shards(self) -> int:
+        return -(-self.pictures // (RECEIPTS_A_PART * PARTS_A_SHARD))
+
+    @property
     def count(self) -> int:
-        return -(-self.pictures // RECEIPTS_A_PART)
+        return self.shards - (-self.pictures // RECEIPTS_A_PART)
 
     def listed(self, place: int) -> tuple[str, str, int]:
-        shard, part = divmod(place, PARTS_A_SHARD)
+        if place < self.shards:
+            return done_key("bench", RUN, place, f"sf-bench-{RUN}-{place}"), "0" * 32, 100_000
+        shard, part = divmod(place - self.shards, PARTS_A_SHARD)
         return receipts_key("bench", RUN, shard, f"sf-bench-{RUN}-{shard}", part), "0" * 32, 5_700
 
     def data(self, key: str) -> bytes:
-        shard, part = int(key.split("/")[4]), int(key[-11:-6])
+        whole = "/done/" in key
+        shard, part = int(key.split("/")[4][:5]), 0 if whole else int(key[-11:-6])
         first = (shard * PARTS_A_SHARD + part) * RECEIPTS_A_PART
-        return receipt.to_lines([self._receipt(n) for n in range(first, min(first + RECEIPTS_A_PART, self.pictures))])
+        last = first + RECEIPTS_A_PART * (PARTS_A_SHARD if whole else 1)
+        receipts = [self._receipt(place) for place in range(first, min(last, self.pictures))]
+        return receipt.done_to_lines(receipt.done_among(receipts)) if whole else receipt.to_lines(receipts)
 
     def _receipt(self, place: int) -> Receipt:
         key, etag, _ = self.catalog.listed(place)
@@ -191,7 +200,8 @@ def measure(effort: Effort) -> list[Report]:
             notes=(
                 "A server that makes its objects up answers from a process of its own; the numbers are those of the "
                 "planning process. All is in them: LIST, what is done already, hashing, writing shards and plan.",
-                f"The second run reads receipts of {RECEIPTS_A_PART} pictures each, as workers write them.",
+                f"The earlier run had shards of {PARTS_A_SHARD * RECEIPTS_A_PART} pictures, and receipts of "
+                f"{RECEIPTS_A_PART} each.",
             ),
         )
     ]
@@ -215,8 +225,8 @@ def _rows(what: str, planned: Planned, counts: Counter[str]) -> list[Row]:
 def _planned_from_fake(pictures: int, *, done: int) -> tuple[Planned, Counter[str]]:
     catalog, results = Pictures(prefix="catalog/", count=pictures), Pictures(prefix="restyled/", count=done)
     style = OneObject(prefix="styles/a.jpg", content=STYLE)
-    receipts = Receipts(catalog=catalog, results=results, pictures=done, style_etag=style.listed(0)[1])
-    folders: Sequence[Folder] = [catalog, style, *([results, receipts] if done else [])]
+    records = Records(catalog=catalog, results=results, pictures=done, style_etag=style.listed(0)[1])
+    folders: Sequence[Folder] = [catalog, style, *([results, records] if done else [])]
     with fake_s3(folders) as server:
         return _planned(server.url, ENVIRONMENT), server.counts()
 

@@ -16,18 +16,21 @@ from typing import NamedTuple, Self
 
 from stylefleet.companions import Pin
 from stylefleet.errors import ScratchUnusable
-from stylefleet.naming import Ref
+from stylefleet.naming import Part, Ref
 from stylefleet.receipt import Done
+from stylefleet.store import Listed
 from stylefleet.tasks import Task
 
 CACHE_KIB = 32 * 1024
 
 _TABLES = """
-CREATE TABLE task (number INTEGER PRIMARY KEY, id TEXT, output TEXT, line BLOB);
+CREATE TABLE task (number INTEGER PRIMARY KEY, id BLOB, output TEXT, line BLOB);
 CREATE TABLE shared (output TEXT PRIMARY KEY, first INTEGER) WITHOUT ROWID;
 CREATE TABLE source (key TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE pin (place INTEGER, key TEXT, etag TEXT, size INTEGER, PRIMARY KEY (place, key)) WITHOUT ROWID;
-CREATE TABLE done (id TEXT, etag TEXT, finished_at REAL);
+CREATE TABLE part (run TEXT, shard INTEGER, whole INTEGER, key TEXT, size INTEGER);
+CREATE INDEX whole ON part (run, shard) WHERE whole;
+CREATE TABLE done (id BLOB, etag TEXT, finished_at REAL);
 CREATE TABLE result (key TEXT PRIMARY KEY, etag TEXT) WITHOUT ROWID;
 CREATE TABLE todo (number INTEGER PRIMARY KEY);
 """
@@ -41,6 +44,12 @@ WHERE later.number > shared.first ORDER BY later.number
 """
 
 _OVER_SOURCE = "SELECT number, line FROM task WHERE output IN (SELECT key FROM source) ORDER BY number LIMIT 1"
+
+_PARTS = """
+SELECT key, whole FROM part WHERE whole OR NOT EXISTS (
+    SELECT 1 FROM part AS other WHERE other.whole AND other.run = part.run AND other.shard = part.shard
+)
+"""
 
 _TO_DO = """
 INSERT INTO todo SELECT number FROM task WHERE NOT EXISTS (
@@ -95,7 +104,7 @@ class Ledger:
 
     def add_tasks(self, tasks: Iterable[Task]) -> None:
         """Tasks in their order; they are numbered from 1."""
-        rows = ((t.task_id, t.output.key, f"{t.to_line()}\n".encode()) for t in tasks)
+        rows = ((bytes.fromhex(t.task_id), t.output.key, f"{t.to_line()}\n".encode()) for t in tasks)
         self._add("INSERT INTO task (id, output, line) VALUES (?, ?, ?)", rows)
 
     def add_sources(self, keys: Iterable[str]) -> None:
@@ -137,9 +146,27 @@ class Ledger:
 
     # --- what is finished already ---------------------------------------------------------------------------------
 
+    def add_parts(self, parts: Iterable[tuple[Part, Listed]]) -> None:
+        """Objects that tell of finished tasks."""
+        rows = ((p.run, p.shard, p.whole, o.ref.key, o.size_bytes) for p, o in parts)
+        self._add("INSERT INTO part VALUES (?, ?, ?, ?, ?)", rows)
+
+    def parts_to_read(self) -> Iterator[tuple[str, bool]]:
+        """Keys of those that say all there is to say, and whether each tells all of its shard."""
+        with _room():
+            for key, whole in self._db.execute(_PARTS):
+                yield key, bool(whole)
+
+    def largest_part(self) -> int:
+        """Bytes; 0 where there is none."""
+        with _room():
+            (largest,) = self._db.execute("SELECT coalesce(max(size), 0) FROM part").fetchone()
+        return int(largest)
+
     def add_done(self, done: Iterable[Done]) -> None:
         """What receipts say; of several about one task the newest counts."""
-        self._add("INSERT INTO done VALUES (?, ?, ?)", done)
+        rows = ((bytes.fromhex(d.task_id), d.result_etag, d.finished_at) for d in done)
+        self._add("INSERT INTO done VALUES (?, ?, ?)", rows)
 
     def any_done(self) -> bool:
         """Whether one of the tasks is done; after all receipts."""

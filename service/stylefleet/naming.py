@@ -7,6 +7,7 @@ status/NAME.json                                   phase, errors, progress of th
 runs/NAME/RUN/plan.json                            write-once, put last: a run is planned when it exists
 runs/NAME/RUN/shards/00042-DIGEST.jsonl            write-once: that shard's tasks, one a line; named by content
 runs/NAME/RUN/receipts/00042/ATTEMPT-00007.jsonl   one object a part, never rewritten
+runs/NAME/RUN/done/00042-ATTEMPT.jsonl             what all receipts of a complete shard say is done, for the next plan
 runs/NAME/RUN/progress.json                        what its complete shards add up to; a shortcut, made from receipts
 runs/NAME/RUN/report.json                          written when the run ends
 runs/NAME/RUN/failures/00000.jsonl                 beside it: pictures without result, in pages
@@ -73,6 +74,18 @@ class Ref(NamedTuple):
 
     def __str__(self) -> str:
         return f"s3://{self.bucket}/{self.key}"
+
+
+_PART = re.compile(r"([^/]+)/(receipts|done)/(\d{5})[-/][^/]+")
+
+
+class Part(NamedTuple):
+    """An object that tells of finished tasks."""
+
+    run: str
+    shard: int
+    whole: bool
+    """Whether it tells all that the shard's receipts do."""
 
 
 def parse_uri(uri: str) -> Ref:
@@ -193,6 +206,17 @@ def shard_of_receipts(name: str, run: str, key: str) -> int | None:
     """The shard of a key below `receipts_prefix`; None where somebody put something else there."""
     folder = key.removeprefix(receipts_prefix(name, run)).partition("/")[0]
     return int(folder) if folder.isdecimal() else None
+
+
+def done_key(name: str, run: str, shard: int, attempt: str) -> str:
+    return f"{run_prefix(name, run)}done/{shard:05d}-{attempt}.jsonl"
+
+
+def part_of(name: str, key: str) -> Part | None:
+    """What a key below `runs/NAME/` tells about finished tasks; None where it is another record, or somebody else's."""
+    # Of nothing deeper: that is another name's, of a tenant who is called as this manifest is.
+    found = _PART.fullmatch(key.removeprefix(run_prefix(name, "")[:-1]))
+    return Part(run=found[1], shard=int(found[3]), whole=found[2] == "done") if found else None
 
 
 def progress_key(name: str, run: str) -> str:

@@ -11,10 +11,11 @@ import structlog
 
 from stylefleet import naming, pictures, receipt
 from stylefleet.checkpoints import Checkpoints
+from stylefleet.errors import AccessDenied, TransientError
 from stylefleet.naming import Ref
 from stylefleet.plan import Plan
 from stylefleet.preparing import Prepared, Refused
-from stylefleet.receipt import EngineFacts, Receipt, Stage
+from stylefleet.receipt import Done, EngineFacts, Receipt, Stage
 from stylefleet.settings import WorkerSettings
 from stylefleet.store import Store
 
@@ -41,6 +42,8 @@ class Results:
         self._checkpoints = checkpoints
         self._clock = clock
         self._parts = 0
+        self._done: list[Done] = []
+        """Of the tasks that have their receipt from this attempt."""
         self.facts: EngineFacts | None = None
         """What computes; None until it is loaded."""
 
@@ -137,5 +140,18 @@ class Results:
             if_absent=True,
             content_type="application/jsonl",
         )
+        self._done += receipt.done_among(receipts)
         # Only now: a picture without receipt is done again, and goes on from here.
         self._checkpoints.drop(r.task_id for r in receipts)
+
+    def write_done(self, before: list[Done]) -> None:
+        """When every task of the shard has its receipt: what they all say is done, in one object for the next plan.
+        `before` are those of earlier attempts."""
+        plan, settings = self._plan, self._settings
+        key = naming.done_key(plan.name, plan.run, settings.shard, settings.attempt)
+        data = receipt.done_to_lines([*before, *self._done])
+        try:
+            self._store.put(Ref(settings.store.bucket, key), data, content_type="application/jsonl")
+        except (AccessDenied, TransientError) as error:
+            # A shortcut only: without it, the next plan reads the receipts.
+            log.warning("done_not_written", key=key, error=str(error))

@@ -16,6 +16,8 @@ from stylefleet.task_making import TaskMaker, refusal, unusable
 
 READERS = 16
 """Requests at a time where many small objects are read."""
+BYTES_HELD = 16_000_000
+"""Of objects that are read ahead, about; parsed they take three times as much."""
 CHUNK = 1000
 
 
@@ -63,12 +65,17 @@ def enter_finished(ledger: Ledger, store: Store, bucket: str, name: str, results
 
     That folder is listed only where one of the tasks is done. Raises PlanInvalid where its bucket is not there.
     """
-    parts = (o.ref for o in store.list(Ref(bucket, naming.run_prefix(name, "")[:-1])) if "/receipts/" in o.ref.key)
+    for chunk in chunks(store.list(Ref(bucket, naming.run_prefix(name, "")[:-1])), CHUNK):
+        parts = ((naming.part_of(name, listed.ref.key), listed) for listed in chunk)
+        ledger.add_parts((part, listed) for part, listed in parts if part is not None)
 
-    def done(part: Ref) -> list[Done]:
-        return receipt.done_from_lines(store.get(part).data)
+    def done(part: tuple[str, bool]) -> list[Done]:
+        key, whole = part
+        data = store.get(Ref(bucket, key)).data
+        return receipt.done_of_whole(data) if whole else receipt.done_from_lines(data)
 
-    for found in in_order(done, parts, threads=READERS, ahead=4 * READERS):
+    ahead = max(1, min(4 * READERS, BYTES_HELD // max(1, ledger.largest_part())))
+    for found in in_order(done, ledger.parts_to_read(), threads=min(READERS, ahead), ahead=ahead):
         ledger.add_done(found)
     try:
         listed = store.list(results)

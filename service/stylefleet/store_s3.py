@@ -18,7 +18,6 @@ import boto3
 import botocore.config
 import botocore.exceptions
 import botocore.session
-import botocore.utils
 import tenacity
 
 from stylefleet.errors import (
@@ -33,6 +32,7 @@ from stylefleet.errors import (
     StylefleetError,
 )
 from stylefleet.naming import Ref
+from stylefleet.s3_listing import take_contents, timestamp
 from stylefleet.store import Head, Listed, Object
 
 if TYPE_CHECKING:
@@ -82,18 +82,14 @@ def make_client(
         **checksums,
     )
     session = botocore.session.get_session()
-    session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_timestamp)
+    session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=timestamp)
     client: S3Client = boto3.session.Session(botocore_session=session).client(
         "s3", endpoint_url=endpoint_url, region_name=region or ("us-east-1" if endpoint_url else None), config=config
     )
+    client.meta.events.register("before-parse.s3.ListObjectsV2", take_contents)
     if before_send is not None:
         client.meta.events.register("before-send.s3", lambda **_: before_send())
     return client
-
-
-def _timestamp(text: str) -> datetime:
-    """A time as S3 writes it. botocore guesses at the form of each, which is four fifths of the time of a listing."""
-    return datetime.fromisoformat(text) if text[10:11] == "T" else botocore.utils.parse_timestamp(text)
 
 
 def credentials_from() -> str:

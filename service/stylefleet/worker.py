@@ -32,6 +32,7 @@ from stylefleet.optimizing import Optimizing
 from stylefleet.outbox import Outbox
 from stylefleet.plan import Plan, plan_from_json
 from stylefleet.preparing import Prepared, Refused, prepare
+from stylefleet.receipt import Receipt
 from stylefleet.results import Results
 from stylefleet.settings import WorkerSettings
 from stylefleet.stopping import Stop, Stopped
@@ -89,7 +90,8 @@ class Worker:
     def run(self) -> None:
         """Do every task that has no receipt. Raises Stopped, TransientError."""
         with self._threads_ended():
-            ended = self._ended()
+            receipts = self._receipts()
+            ended = {r.task_id for r in receipts}
             todo = [task for task in self._tasks if task.task_id not in ended]
             dead = self._notes.of_the_dead()
             for task_id in ended & attempts.in_hands(dead):
@@ -106,6 +108,7 @@ class Worker:
                 if len(self._outbox.ended) < len(todo):
                     raise Stopped from error
             self._notes.clear()
+            self._results.write_done(receipt.done_among(receipts))
             log.info("shard_finished", tasks=len(todo))
 
     def _do(self, course: Course) -> None:
@@ -185,11 +188,12 @@ class Worker:
         except (TransientError, PreconditionFailed) as also:
             log.warning("receipts_not_written", error=str(also))
 
-    def _ended(self) -> set[str]:
+    def _receipts(self) -> list[Receipt]:
+        """Of earlier attempts."""
         plan, settings = self._plan, self._settings
         prefix = naming.shard_receipts_prefix(plan.name, plan.run, settings.shard)
         parts = self._store.list(Ref(settings.store.bucket, prefix))
-        return {r.task_id for part in parts for r in receipt.from_lines(self._store.get(part.ref).data)}
+        return [r for part in parts for r in receipt.from_lines(self._store.get(part.ref).data)]
 
     def _fetch(self, window: Window) -> list[Future[Prepared | Refused]]:
         """Begin with the tasks of a window; nothing of them is touched before the note is there."""

@@ -21,8 +21,8 @@ from PIL.ExifTags import Base
 from stylefleet import engine as engines
 from stylefleet import pictures, receipt
 from stylefleet.companions import Companion, Pin
-from stylefleet.errors import ScratchUnusable, WeightsInvalid
-from stylefleet.naming import Ref, receipts_prefix
+from stylefleet.errors import AccessDenied, ScratchUnusable, WeightsInvalid
+from stylefleet.naming import Ref, done_key, receipts_prefix
 from stylefleet.plan import StyleShare
 from stylefleet.presets import recipe_for
 from stylefleet.receipt import Receipt
@@ -34,6 +34,7 @@ from stylefleet.tasks import Task
 from stylefleet.worker import Worker
 from tests.builders import NOW, make_plan, make_task
 from tests.deep_pictures import png_chunks, png_values
+from tests.fake_cluster import HookedStore
 from tests.fleet import picture
 
 SETTINGS = WorkerSettings(
@@ -110,6 +111,37 @@ def test_a_second_attempt_does_only_what_has_no_receipt() -> None:
     shard.tasks = todo
     shard.run(replace(SETTINGS, attempt="attempt-2"))
     assert {k: r.attempt for k, r in shard.receipts().items()} == {"a.jpg": "attempt-1", "b.jpg": "attempt-2"}
+
+
+def test_a_complete_shard_says_in_one_object_what_it_has_done_whoever_did_it() -> None:
+    shard = Shard("a.jpg", "broken.jpg", "b.jpg")
+    shard.store.delete(Ref("shop", "broken.jpg"))
+    todo, shard.tasks = shard.tasks, shard.tasks[:1]
+    shard.run()
+    shard.tasks = todo
+    shard.run(replace(SETTINGS, attempt="attempt-2"))
+    shard.run(replace(SETTINGS, attempt="attempt-3"))
+    done = receipt.done_among(r for k, r in sorted(shard.receipts().items()))
+    assert len(done) == 2
+    for attempt in ("attempt-2", "attempt-3"):
+        key = done_key(shard.plan.name, shard.plan.run, SETTINGS.shard, attempt)
+        assert sorted(receipt.done_of_whole(shard.store.get(Ref("service", key)).data)) == sorted(done)
+
+
+def test_a_shard_whose_store_does_not_take_what_it_has_done_is_done_all_the_same() -> None:
+    shard = Shard("a.jpg")
+    memory = shard.store
+    strict = HookedStore(memory)
+
+    def refuse(action: str, ref: Ref) -> None:
+        if "/done/" in ref.key:
+            raise AccessDenied(f"{ref}: not allowed")
+
+    strict.before = refuse
+    shard.store = strict  # type: ignore[assignment]
+    shard.run()
+    shard.store = memory
+    assert [r.outcome for r in shard.receipts().values()] == ["done"]
 
 
 def test_a_picture_that_was_replaced_or_deleted_since_planning_is_refused() -> None:

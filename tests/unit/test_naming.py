@@ -262,3 +262,28 @@ def test_the_checkpoint_of_a_task_is_in_a_folder_of_the_services_own() -> None:
     assert naming.checkpoint_key("ab") == "checkpoints/ab"
     assert naming.attempt_key("spring", "0123", 42, "sf-spring-42-x") == "attempts/spring/0123/00042/sf-spring-42-x"
     assert naming.checkpoint_key("ab").startswith(naming.OWN_PREFIXES)
+
+
+@pytest.mark.parametrize(
+    ("key", "part"),
+    [
+        ("runs/spring/01ab/receipts/00042/sf-spring-01ab-42-xyz-00007.jsonl", ("01ab", 42, False)),
+        ("runs/spring/01ab/done/00042-sf-spring-01ab-42-xyz.jsonl", ("01ab", 42, True)),
+        ("runs/spring/01ab/plan.json", None),
+        ("runs/spring/01ab/shards/00042-0123456789ab.jsonl", None),
+        ("runs/spring/01ab/receipts/notes.txt", None),
+        ("runs/spring/01ab/receipts/123456789012345678901/x.jsonl", None),
+        ("runs/spring/autumn/01ab/receipts/00042/pod-00007.jsonl", None),
+        ("runs/spring/receipts/00042/01ab/plan.json", None),
+        ("runs/spring/done/01ab/plan.json", None),
+    ],
+)
+def test_what_tells_of_finished_tasks_is_known_by_its_place(key: str, part: tuple[str, int, bool] | None) -> None:
+    assert naming.part_of("spring", key) == part
+
+
+def test_the_keys_of_finished_tasks_are_known_again_also_of_a_manifest_called_receipts() -> None:
+    for name in ("receipts", "done", "design/receipts"):
+        assert naming.part_of(name, naming.receipts_key(name, "01ab", 7, "pod-x", 3)) == ("01ab", 7, False)
+        assert naming.part_of(name, naming.done_key(name, "01ab", 7, "pod-x")) == ("01ab", 7, True)
+        assert naming.part_of(name, naming.plan_key(name, "01ab")) is None

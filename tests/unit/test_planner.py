@@ -140,6 +140,27 @@ def test_results_are_listed_only_where_a_receipt_is_of_one_of_the_tasks(store: M
         assert listed.ends == {"restyled/spring/": seen}
 
 
+def test_a_shard_that_says_what_it_has_done_in_one_object_has_no_other_receipt_read(store: MemoryStore) -> None:
+    made = plan(store)
+    tasks = [task for index in range(2) for task in tasks_of_shard(store, made, index)]
+    etag = store.put(Ref("shop", "restyled/spring/a.jpg"), b"result")
+    store.put(Ref("shop", "restyled/spring/b.jpg"), b"result")
+    done = receipt.done_among([make_receipt(tasks[0], result_etag=etag)])
+    store.put(Ref("service", naming.done_key("spring", "1" * 16, 0, "pod")), receipt.done_to_lines(done))
+    store.put(Ref("service", naming.receipts_key("spring", "1" * 16, 0, "pod", 0)), b"never read")
+    of_other_shard = receipt.to_lines([make_receipt(tasks[1], result_etag=etag)])
+    store.put(Ref("service", naming.receipts_key("spring", "1" * 16, 1, "pod", 0)), of_other_shard)
+    store.delete(Ref("service", naming.plan_key("spring", RUN)))
+    again = plan(store)
+    assert keys_of_shard(store, again, 0) == ["catalog/c.jpg"]
+
+
+def test_what_a_tenant_of_the_same_name_has_done_is_not_read(store: MemoryStore) -> None:
+    for key in ("runs/spring/autumn/1/receipts/00000/pod-00000.jsonl", "runs/spring/receipts/00000/1/plan.json"):
+        store.put(Ref("service", key), b"never read")
+    assert plan(store).tasks == 3
+
+
 class Listings(HookedStore):
     """Tells how far each listing of results was read."""
 

@@ -56,6 +56,7 @@ LONG_NAMES = st.sampled_from(["a/" + "l" * 1006 + ".png", "l" * 1008 + ".png", "
 UNUSABLE_NAMES = st.sampled_from(["/x.jpg", "a/../x.jpg", "x\n.jpg", "~/./x.jpg"])
 TWINS = ["x.png", "x.png.jpg", "y.png", "y.png.jpg"]
 OVERWRITING = ["x.jpg", "catalog/x.jpg", "m/x.png"]
+PLACES = 4
 OFTEN_NONE = st.sampled_from([0, 0, 0, 0, 1, 2])
 
 
@@ -72,6 +73,8 @@ class World:
     """Receipts: number of the picture, whether done, which version of the result, minutes."""
     results: dict[int, int]
     """Version of the result that lies there, by number of the picture."""
+    whole: set[int]
+    """Places, of a run and a shard each, whose receipts are said once more in one object."""
     store: MemoryStore = field(default_factory=lambda: MemoryStore("service", "shop"))
 
     def manifest(self) -> Manifest:
@@ -112,12 +115,17 @@ class World:
         if not tasks:
             raise PlanInvalid([planner._no_pictures(manifest)])
         receipts = []
-        for part, (number, done, version, minutes) in enumerate(self.earlier):
-            if number < len(tasks):
-                one = _receipt(tasks[number], done, version, minutes)
-                receipts.append(one)
-                key = naming.receipts_key("spring", f"{part % 2:016x}", 0, "pod", part)
-                self.store.put(Ref("service", key), receipt.to_lines([one]))
+        known = [each for each in self.earlier if each[0] < len(tasks)]
+        for part, (number, done, version, minutes) in enumerate(known):
+            one = _receipt(tasks[number], done, version, minutes)
+            receipts.append(one)
+            place = part % PLACES
+            key = naming.receipts_key("spring", f"{place % 2:016x}", place // 2, "pod", part)
+            self.store.put(Ref("service", key), receipt.to_lines([one]))
+        for place in self.whole:
+            done = receipt.done_among(receipts[place::PLACES])
+            key = naming.done_key("spring", f"{place % 2:016x}", place // 2, "pod")
+            self.store.put(Ref("service", key), receipt.done_to_lines(done))
         etags = {}
         for number, version in self.results.items():
             if number < len(tasks) and not prefix.key.startswith(spec.output.prefix.removeprefix("s3://shop/")):
@@ -166,6 +174,7 @@ WORLDS = st.builds(
         unique_by=lambda e: (e[0], e[3]),
     ),
     results=st.dictionaries(st.integers(0, 11), st.integers(0, 2), max_size=12),
+    whole=st.sets(st.integers(0, PLACES - 1)),
 )
 
 
@@ -184,7 +193,7 @@ def test_planning_comes_to_what_lists_and_dicts_come_to(world: World) -> None:
     except PlanInvalid as error:
         found = list(error.errors)
     event(next((e.message for e in wanted if isinstance(e, FieldError)), "planned"))
-    event(f"{bool(world.earlier)} {bool(world.results)}")
+    event(f"{bool(world.earlier)} {bool(world.results)} {bool(world.whole)}")
     assert found == wanted
 
 
@@ -218,7 +227,7 @@ def test_of_several_faults_the_first_in_the_listing_is_told_but_unusable_keys_be
 
 @given(NAMES, st.text(st.characters(exclude_categories=["Cs"]), max_size=20), st.text(max_size=8), st.booleans())
 def test_a_tasks_id_is_that_of_the_whole_list_written_as_json(name: str, odd: str, etag: str, masked: bool) -> None:
-    world = World([name], LAYOUTS[0], "jpeg", ["x.png"] if masked else [], [], {})
+    world = World([name], LAYOUTS[0], "jpeg", ["x.png"] if masked else [], [], {}, set())
     world.fill()
     manifest = world.manifest()
     spec, recipe = manifest.spec, manifest.spec.recipe.to_recipe()

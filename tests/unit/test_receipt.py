@@ -61,9 +61,9 @@ def test_a_receipt_without_engine_is_read_back_without() -> None:
 
 
 @pytest.mark.parametrize("data", [b"{}\n", b"not json\n", b'{"task_id": "half', b"[]\n"])
-@pytest.mark.parametrize("read", [receipt.from_lines, receipt.done_from_lines])
+@pytest.mark.parametrize("read", [receipt.from_lines, receipt.done_from_lines, receipt.done_of_whole])
 def test_what_is_no_receipt_is_a_plain_error(read: Callable[[bytes], object], data: bytes) -> None:
-    with pytest.raises(RecordUnreadable, match="a receipt cannot be read"):
+    with pytest.raises(RecordUnreadable, match="cannot be read"):
         read(data)
 
 
@@ -77,6 +77,22 @@ def test_the_short_form_has_the_tasks_that_were_done() -> None:
         (a.task_id, a.result_etag, a.finished_at.timestamp()),
         (b.task_id, "result-of-b", NOW.timestamp() + 7e-6),
     ]
+
+
+def test_what_a_shard_has_done_is_read_back_from_one_object() -> None:
+    done = receipt.done_among([make_receipt("catalog/a.jpg"), failed_receipt("catalog/c.jpg"), make_receipt("b.jpg")])
+    assert len(done) == 2
+    assert receipt.done_of_whole(receipt.done_to_lines(done)) == done
+    assert receipt.done_from_lines(receipt.to_lines([make_receipt("catalog/a.jpg")])) == done[:1]
+    assert receipt.done_of_whole(receipt.done_to_lines([])) == []
+
+
+@pytest.mark.parametrize(
+    "line", [b'["a", "b"]', b'["a", "b", "c"]', b'["a", "b", 1, 2]', b'["a", 5, 1]', b'["\\u2028", "b", 1]']
+)
+def test_what_is_no_list_of_what_was_done_is_a_plain_error(line: bytes) -> None:
+    with pytest.raises(RecordUnreadable, match="what a shard has done cannot be read"):
+        receipt.done_of_whole(line)
 
 
 @pytest.mark.parametrize("change", [{"task_id": 5}, {"task_id": ["x"]}, {"result_etag": "\ud800"}, {"finished_at": 7}])

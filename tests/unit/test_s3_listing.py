@@ -1,0 +1,97 @@
+"""A page of a listing is read as botocore reads it; what is odd about one is left to botocore."""
+
+from __future__ import annotations
+
+from typing import Any
+from xml.sax.saxutils import escape
+
+import botocore.session
+import pytest
+from botocore.parsers import ResponseParserFactory
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stylefleet.s3_listing import take_contents, timestamp
+
+SHAPE = botocore.session.get_session().get_service_model("s3").operation_model("ListObjectsV2").output_shape
+ETAG = "<ETag>&quot;0f&quot;</ETag>"
+TIME = "<LastModified>2026-03-01T12:00:00.789Z</LastModified>"
+OWNER = "<Owner><ID>7</ID><DisplayName>me</DisplayName></Owner><StorageClass>STANDARD</StorageClass>"
+GOOD = f"<Contents><Key>a</Key>{TIME}{ETAG}<Size>7</Size>{OWNER}</Contents>"
+MORE = "<NextContinuationToken>next</NextContinuationToken>"
+
+
+def page(inner: str) -> bytes:
+    return (
+        '<?xml version="1.0" encoding="UTF-8"?>\n<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
+        f"<Name>shop</Name><IsTruncated>true</IsTruncated>{inner}</ListBucketResult>"
+    ).encode()
+
+
+def parsed(body: bytes, *, ours: bool, status: int = 200) -> tuple[dict[str, Any], bytes]:
+    """A page as the client hands it out, and what botocore itself had to parse of it."""
+    factory = ResponseParserFactory()
+    factory.set_parser_defaults(timestamp_parser=timestamp)
+    response: dict[str, Any] = {"body": body, "headers": {}, "status_code": status}
+    taken: dict[str, Any] = {}
+    if ours:
+        take_contents(response_dict=response, customized_response_dict=taken, operation_model=None)
+    found: dict[str, Any] = factory.create_parser("rest-xml").parse(response, SHAPE)
+    return found | taken, response["body"]
+
+
+FIELDS = ("Key", "ETag", "Size", "LastModified")
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1),
+            st.integers(0, 10**13),
+            st.sampled_from(["2026-03-01T12:00:00.789Z", "2026-03-01T13:00:00+01:00", "Sun, 01 Mar 2026 12:00:00 GMT"]),
+        ),
+        min_size=1,
+        max_size=4,
+    ),
+    st.sampled_from(["", "\n  "]),
+)
+def test_a_page_is_read_as_botocore_reads_it(objects: list[tuple[str, int, str]], space: str) -> None:
+    contents = space.join(
+        f"<Contents>{space}<Key>{escape(key)}</Key><LastModified>{time}</LastModified>{space}{ETAG}<Size>{size}</Size>"
+        f"{OWNER}</Contents>"
+        for key, size, time in objects
+    )
+    body = page(f"{contents}{space}{MORE}")
+    (ours, left), (theirs, _) = parsed(body, ours=True), parsed(body, ours=False)
+    assert [{f: o[f] for f in FIELDS} for o in theirs.pop("Contents")] == ours.pop("Contents")
+    assert ours == theirs
+    assert ours["NextContinuationToken"] == "next"
+    assert b"Contents" not in left
+
+
+@pytest.mark.parametrize(
+    ("inner", "status"),
+    [
+        (MORE, 200),
+        (f"{GOOD}{MORE}{GOOD}", 200),
+        (f"{GOOD}<CommonPrefixes><Prefix>x/</Prefix></CommonPrefixes>{GOOD}", 200),
+        (f"<Contents><Key>a</Key>{TIME}<Size>7</Size></Contents>", 200),
+        (f"<Contents><Key>a</Key>{TIME}{ETAG}<Size></Size></Contents>", 200),
+        (f"<Contents><Key>a</Key>{TIME}{ETAG}<Size>many</Size></Contents>", 200),
+        (f"<Contents><Key>a</Key><LastModified>soon</LastModified>{ETAG}<Size>7</Size></Contents>", 200),
+        (f"<Contents><Key>a{GOOD}", 200),
+        (f"{GOOD}<Contents><Key>a", 200),
+        ("<Contents><Key>a</Contents>", 200),
+        (GOOD, 503),
+    ],
+)
+def test_a_page_that_is_not_as_s3_writes_it_is_left_to_botocore_as_it_is(inner: str, status: int) -> None:
+    body = page(inner)
+    response: dict[str, Any] = {"body": body, "headers": {}, "status_code": status}
+    taken: dict[str, Any] = {}
+    take_contents(response_dict=response, customized_response_dict=taken)
+    if inner.startswith(GOOD + "<Contents>"):
+        # What is cut off after the last whole object stays in the body, which botocore then refuses.
+        assert response["body"].endswith(b"<Contents><Key>a</ListBucketResult>")
+    else:
+        assert (response["body"], taken) == (body, {})
