@@ -8,8 +8,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
+import numpy as np
 import structlog
 
 from stylefleet import engine as engines
@@ -28,7 +31,34 @@ STEP_SECONDS = 4.0
 """How long who is told to end waits for the steps under way. On a GPU they take less; where they take longer they are
 lost, and what was before them is saved."""
 
+SLICE_SECONDS = 0.25
+"""How long the engine goes on by itself: on a fast one an iterate takes milliseconds, and telling about it one more."""
+SLICE_PIXELS_MAX = 1_000_000
+"""Of a batch at the present stage; above, each iterate is told, as its state would have to be held once more."""
+
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Slice:
+    """What the engine did by itself."""
+
+    before: engines.Iterate | None
+    """The iterate before the last."""
+    last: engines.Iterate | None
+    """None: there are no more."""
+    seconds: float
+    """Neither waiting nor saving is the engine's time."""
+
+    @property
+    def leaves_checkpoints(self) -> bool:
+        """Whether the last iterate is the first of a stage that is too large for a checkpoint."""
+        return (
+            self.before is not None
+            and self.last is not None
+            and _can_be_saved(self.before)
+            and not _can_be_saved(self.last)
+        )
 
 
 class Optimizing:
@@ -71,17 +101,19 @@ class Optimizing:
         iterates = self._computed(self._begin)
         save_at = self._monotonic() + CHECKPOINT_SECONDS
         while self._going:
-            iterate, seconds = self._computed(lambda: _timed(iterates), patience_seconds=STEP_SECONDS)
-            if iterate is None:
+            part = self._computed(partial(self._slice, iterates, save_at), patience_seconds=STEP_SECONDS)
+            self._longest_seconds = max(self._longest_seconds, part.seconds)
+            for index in self._going:
+                self._seconds[index]["optimize"] += part.seconds / len(self._going)
+            if part.leaves_checkpoints or part.last is None:
+                self._last = part.before
+            if part.last is None:
                 self._keep(list(self._going))
                 break
-            if self._last is not None and _can_be_saved(self._last) and not _can_be_saved(iterate):
+            if part.leaves_checkpoints:
                 self.save()
-            self._last = iterate
-            self._longest_seconds = max(self._longest_seconds, seconds)
-            for index in self._going:
-                self._seconds[index]["optimize"] += seconds / len(self._going)
-            self._keep([index for index in self._going if iterate.finished[index]])
+            self._last = part.last
+            self._keep(self._finished(part.last))
             if self._going and self._stop.told:
                 raise Stopped
             if self._going and self._monotonic() >= save_at:
@@ -111,6 +143,27 @@ class Optimizing:
         limit = patience.limit_seconds(self._plan.recipe, longest_seconds=self._longest_seconds)
         future = self._computer.submit(call)
         return self._stop.result_of(future, patience_seconds=patience_seconds, limit_seconds=limit)
+
+    def _slice(self, iterates: Iterator[engines.Iterate], save_at: float) -> _Slice:
+        """In the engine's thread: go on until there is something to do about an iterate, or some time has passed."""
+        begun, last = time.monotonic(), self._last
+        while True:
+            before, last = last, next(iterates, None)
+            part = _Slice(before=before, last=last, seconds=time.monotonic() - begun)
+            if (
+                last is None
+                or part.leaves_checkpoints
+                or part.seconds >= SLICE_SECONDS
+                or np.prod(last.raw.shape[:3]) > SLICE_PIXELS_MAX
+                or self._finished(last)
+                or self._stop.told
+                or self._monotonic() >= save_at
+            ):
+                return part
+
+    def _finished(self, iterate: engines.Iterate) -> list[int]:
+        """Pictures that are finished with this iterate, and were not before."""
+        return [index for index in self._going if iterate.finished[index]]
 
     def _begin(self) -> Iterator[engines.Iterate]:
         before = time.monotonic()
@@ -161,13 +214,6 @@ class Optimizing:
         self._outbox.seal()
         ended = self._monotonic()
         return ended + max(CHECKPOINT_SECONDS, (ended - begun) / CHECKPOINT_SHARE)
-
-
-def _timed(iterates: Iterator[engines.Iterate]) -> tuple[engines.Iterate | None, float]:
-    """The next iterate and what it took, in the engine's thread: neither waiting nor saving is the engine's time."""
-    before = time.monotonic()
-    iterate = next(iterates, None)
-    return iterate, time.monotonic() - before
 
 
 def _can_be_saved(iterate: engines.Iterate) -> bool:

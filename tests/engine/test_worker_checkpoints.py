@@ -250,9 +250,11 @@ def test_a_worker_that_is_told_to_end_when_all_is_finished_ends_well(world: Worl
 
 @pytest.fixture
 def endless_step(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Step 4 of the engine goes on until the test is over, as a step of many tiles does on a slow machine."""
+    """Step 4 of the engine goes on until the test is over, as a step of many tiles does on a slow machine, where each
+    has a slice of its own."""
     over = threading.Event()
     monkeypatch.setattr(optimizing, "STEP_SECONDS", 0.05)
+    monkeypatch.setattr(optimizing, "SLICE_SECONDS", 0)
 
     def at_step(step: int) -> None:
         if step == 3:
