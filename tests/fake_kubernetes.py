@@ -23,7 +23,7 @@ import yaml
 NAMESPACE = "art"
 _LEASES = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases"
 _JOBS = f"/apis/batch/v1/namespaces/{NAMESPACE}/jobs"
-_KINDS = {"leases": "lease", "jobs": "job", "pods": "pod", "events": "event"}
+_KINDS = {"leases": "lease", "jobs": "job", "pods": "pod", "events": "event", "workloads": "workload"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ class Request:
     """The bearer token."""
     method: str
     kind: str
-    """lease, job, pod or event."""
+    """lease, job, pod, event or workload."""
     query: str = ""
 
     @property
@@ -223,7 +223,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self._listed([p for p in self.fake.pods if phase in ("", p["status"]["phase"])], query)
         if path.endswith("/events"):
             return self._listed(self.fake.events, query)
-        found = self._objects(path).get(path.rpartition("/")[2])
+        found = self._objects(path).get(path.rpartition("/")[2])  # no Kueue: no workloads
         return (404, {"message": "not found"}) if found is None else (200, found)
 
     def _listed(self, items: list[dict[str, Any]], query: dict[str, str]) -> tuple[int, dict[str, Any]]:

@@ -79,6 +79,69 @@ def test_a_job_that_was_deleted_by_hand_is_made_again_and_only_the_rest_is_done(
     assert _job(kubernetes, namespace, "by-hand")["metadata"]["uid"] != job["metadata"]["uid"]
 
 
+def _job_of(kubernetes: Kubernetes, namespace: str, fleet: Fleet, name: str) -> dict[str, Any]:
+    """The Job of a run, once its controller has made it and was stopped."""
+    selector = f"--selector={naming.LABEL_NAME}={name}"
+    eventually(lambda: kubernetes.get("jobs", f"--namespace={namespace}", selector)["items"], "the run has a Job")
+    fleet.stop()
+    return _job(kubernetes, namespace, name)
+
+
+def test_a_finished_job_whose_time_is_up_is_kept_until_its_run_is_reported(
+    kubernetes: Kubernetes, namespace: str, fleet: Fleet
+) -> None:
+    fleet.put_shapes(2)
+    fleet.submit("expired")
+    job = _job_of(kubernetes, namespace, fleet, "expired")["metadata"]["name"]
+    at_once = '{"spec": {"ttlSecondsAfterFinished": 0}}'
+    kubernetes.kubectl("patch", "job", job, f"--namespace={namespace}", "--type=merge", f"--patch={at_once}")
+
+    deleted = eventually(
+        lambda: (
+            "deletionTimestamp" in (found := _job(kubernetes, namespace, "expired"))["metadata"]
+            and "foregroundDeletion" not in found["metadata"]["finalizers"]
+            and found
+        ),
+        "Kubernetes has done all of its clean-up",
+    )
+    assert [c["type"] for c in deleted["status"]["conditions"]][-1] == "Complete"
+    assert fleet.status("expired")["phase"] == "Running"
+
+    fleet.start()
+    fleet.wait("expired", "Succeeded")
+    assert fleet.report("expired")["totals"]["done"] == 2
+    selector = f"--selector={naming.LABEL_NAME}=expired"
+    eventually(lambda: kubernetes.get("jobs", f"--namespace={namespace}", selector)["items"] == [], "the Job is let go")
+
+
+def test_a_worker_that_is_killed_for_its_memory_is_told_in_status_and_report(
+    kubernetes: Kubernetes, namespace: str, fleet: Fleet
+) -> None:
+    """Its Job is made anew with less memory than TensorFlow takes, and with a single attempt."""
+    fleet.put_shapes(1)
+    fleet.submit("starved")
+    job = _job_of(kubernetes, namespace, fleet, "starved")
+    metadata, spec = job["metadata"], job["spec"]
+    name = metadata["name"]
+    let_go = '{"metadata": {"finalizers": null}}'
+    kubernetes.kubectl("patch", "job", name, f"--namespace={namespace}", "--type=merge", f"--patch={let_go}")
+    kubernetes.kubectl("delete", "job", name, f"--namespace={namespace}", "--cascade=foreground", "--wait=true")
+    del spec["selector"]
+    spec["template"]["metadata"]["labels"] = metadata["labels"]
+    spec["template"]["spec"]["containers"][0]["resources"] = {"limits": {"memory": "100Mi"}}
+    spec["backoffLimitPerIndex"] = 0
+    kept = {key: metadata[key] for key in ("name", "labels", "finalizers")}
+    document = {"apiVersion": "batch/v1", "kind": "Job", "metadata": kept, "spec": spec}
+    kubernetes.kubectl("create", f"--namespace={namespace}", "--filename=-", data=json.dumps(document))
+
+    fleet.start()
+
+    status = fleet.wait("starved", "Failed")
+    assert "OOMKilled: killed for its memory (exit code 137)" in status["message"]
+    assert "STYLEFLEET_WORKER_MEMORY" in status["message"]
+    assert fleet.report("starved")["message"] == status["message"]
+
+
 def _kill(component: str) -> None:
     if os.environ.get("KUBECONFIG"):
         pytest.skip("only the lab's own components may be killed")

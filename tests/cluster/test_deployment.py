@@ -80,8 +80,8 @@ class Release:
         path.write_text(json.dumps(values))
         return f"--values={path}"
 
-    def install(self) -> None:
-        self.helm("install", "art", str(CHART), self.values(), "--wait", "--timeout=10m")
+    def install(self, **changes: Any) -> None:
+        self.helm("install", "art", str(CHART), self.values(**changes), "--wait", "--timeout=10m")
 
     def get(self, *arguments: str) -> dict[str, Any]:
         return self.kubernetes.get(*arguments, f"--namespace={self.namespace}")
@@ -216,6 +216,30 @@ def test_the_api_server_refuses_what_an_identity_does_not_need(
     done = subprocess.run(asked, capture_output=True, text=True, check=False)
     assert (done.returncode == 0) is allowed, done.stderr
     assert allowed or "forbidden" in done.stderr.lower(), done.stderr
+
+
+def test_a_tenants_manifest_becomes_pictures_made_in_the_tenants_namespace(
+    released: Callable[[], Release], kubernetes: Kubernetes
+) -> None:
+    release, elsewhere = released(), restricted_namespace(kubernetes)
+    fleet = release.fleet
+    allowed = [f"s3://{fleet.bucket}/{folder}/" for folder in ("catalog", "styles", "out")]
+    release.install(tenants=[{"name": "shop", "namespace": elsewhere, "allowed": allowed}])
+    fleet.put("catalog/0.jpg", picture(seed=1))
+
+    fleet.put("jobs/shop/first.yaml", fleet.manifest("first", run={"resources": {"gpu": 0}}))
+    fleet.wait("shop/first", "Succeeded")
+
+    assert fleet.result_keys("first") == ["out/first/0.jpg"]
+    selector = f"--selector={naming.LABEL_NAME}=shop.first"
+    (worker,) = kubernetes.get("pods", f"--namespace={elsewhere}", selector)["items"]
+    assert worker["metadata"]["name"] == fleet.receipts("shop/first")[0].attempt
+    assert worker["spec"]["serviceAccountName"] == "art-stylefleet-worker"
+    assert release.get("pods,jobs", selector)["items"] == []
+    release.helm("uninstall", "art", "--wait", "--timeout=10m")
+    left = kubernetes.get(KINDS, f"--namespace={elsewhere}")["items"]
+    assert {(item["kind"], item["metadata"]["name"]) for item in left} == OF_EVERY_NAMESPACE
+    kubernetes.kubectl("delete", "namespace", elsewhere, "--wait=false")
 
 
 def test_helm_uninstall_in_mid_run_leaves_no_orphan(released: Callable[[], Release]) -> None:

@@ -105,6 +105,31 @@ def test_a_cancelled_run_leaves_no_pod(kubernetes: Kubernetes, namespace: str, f
     assert kubernetes.get("pods", f"--namespace={namespace}", selector)["items"] == [], "nobody writes any more"
 
 
+def test_a_paused_run_has_no_pod_and_no_job_and_resumed_it_does_the_rest(
+    kubernetes: Kubernetes, namespace: str, fleet: Fleet
+) -> None:
+    fleet.put_shapes(6)
+    fleet.submit("paused", recipe={"preset": "draft", "size": 96}, run={"parallelism": 1})
+    eventually(lambda: fleet.receipts("paused"), "a first receipt")
+    marker = Ref(fleet.bucket, naming.pause_key("paused"))
+
+    fleet.store.put(marker, b"")
+
+    fleet.wait("paused", "Paused")
+    selector = f"--selector={naming.LABEL_NAME}=paused"
+    assert kubernetes.get("jobs,pods", f"--namespace={namespace}", selector)["items"] == [], "what they held is free"
+    kept = fleet.receipts("paused")
+    assert 1 <= len(kept) < 6
+
+    fleet.store.delete(marker)
+
+    fleet.wait("paused", "Succeeded")
+    receipts = fleet.receipts("paused")
+    assert Counter(r.content for r in receipts) == {f"s3://{fleet.bucket}/catalog/{i}.jpg": 1 for i in range(6)}
+    assert [r for r in receipts if r.attempt == kept[0].attempt] == kept, "nothing was added by who was to end"
+    assert len({r.attempt for r in receipts}) == 2
+
+
 def test_a_job_that_no_node_can_take_says_why_it_waits(fleet: Fleet, kubernetes: Kubernetes, namespace: str) -> None:
     fleet.stop()
     fleet.environment = {**fleet.environment, "STYLEFLEET_GPU_RESOURCE": "example.com/no-such-gpu"}

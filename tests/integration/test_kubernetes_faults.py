@@ -8,15 +8,14 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from stylefleet import naming
+from stylefleet import diagnosis, naming
 from stylefleet.cluster_kubernetes import LISTINGS, KubernetesCluster
-from stylefleet.diagnosis import NO_POD
 from stylefleet.errors import ClusterUnavailable, PermanentError, PreconditionFailed
 from stylefleet.jobs import job_for, view
 from stylefleet.kubernetes_api import ATTEMPTS, WAIT_SECONDS_MAX, Expired, KubernetesApi, connect
@@ -95,9 +94,18 @@ OPERATIONS = {
     "release": Operation(call=lambda c: c.release_job(VIEW), held=False),
     "resize": Operation(call=lambda c: c.resize_job(VIEW, 1)),
     "delete": Operation(call=lambda c: c.delete_job(VIEW), leaves=()),
-    "ask why nobody is at work": Operation(call=lambda c: c.waiting_because(VIEW), gives=str(NO_POD)),
+    "ask why nobody is at work": Operation(call=lambda c: c.waiting_because(VIEW), gives=str(diagnosis.NO_POD)),
     "ask why it failed": Operation(call=lambda c: c.failed_because(VIEW), gives=""),
 }
+QUEUED = replace(VIEW, queue="gpu", suspended=True)
+ASKS_A_QUEUE = {
+    "ask why it is suspended": Operation(
+        call=lambda c: c.suspended_because(QUEUED, ran=False),
+        gives=str(diagnosis.of_suspended("gpu", evicted=False, said="")),
+    )
+}
+"""Which may refuse to answer: then others are asked."""
+FAULTY = OPERATIONS | ASKS_A_QUEUE
 
 
 def prepared(api: FakeKubernetes, operation: Operation) -> None:
@@ -117,7 +125,7 @@ def requests_of(operation: Operation, api: FakeKubernetes, cluster: KubernetesCl
 
 
 @pytest.mark.parametrize("what", PASSING)
-@pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS.keys())
+@pytest.mark.parametrize("operation", FAULTY.values(), ids=FAULTY.keys())
 def test_a_fault_that_passes_costs_nothing_at_whatever_request_it_comes(
     api: FakeKubernetes, cluster: KubernetesCluster, operation: Operation, what: str
 ) -> None:
@@ -138,7 +146,7 @@ def test_a_fault_that_passes_costs_nothing_at_whatever_request_it_comes(
 
 
 @pytest.mark.parametrize("what", PASSING)
-@pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS.keys())
+@pytest.mark.parametrize("operation", FAULTY.values(), ids=FAULTY.keys())
 def test_a_fault_that_stays_is_given_up_after_some_attempts_and_told_as_weather(
     api: FakeKubernetes, cluster: KubernetesCluster, operation: Operation, what: str
 ) -> None:
