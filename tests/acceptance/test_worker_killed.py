@@ -129,7 +129,7 @@ def test_one_picture_that_kills_every_worker_is_named_in_the_report_and_all_othe
         killer.stop()
     assert len(killer.killed) == RETRIES_PER_INDEX
     assert status["progress"] == {"pictures": 5, "skipped": 0, "done": 4, "failed": 1, "pending": 0}
-    (failure,) = fleet.report("spring")["failures"]
+    (failure,) = fleet.report("spring")["failures"]["first"]
     assert (failure["content"].rpartition("/")[2], failure["reason"]) == ("poison.jpg", "killed_worker")
     assert [o.ref.key for o in fleet.store.list(Ref(fleet.bucket, "attempts/"))] == []
 

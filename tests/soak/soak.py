@@ -40,7 +40,7 @@ class Outcome:
     """What the audit found wrong; nothing is what it should be."""
 
 
-def soak(minutes: float, seed: int) -> Outcome:
+def soak(minutes: float, seed: int, *, pictures_a_run: int = PICTURES_A_RUN) -> Outcome:
     """Make trouble for so long."""
     randomness = random.Random(seed)  # noqa: S311 - to be repeatable
     with tempfile.TemporaryDirectory() as name, local_s3(Path(name) / "s3") as s3, s3_gate(s3.endpoint_url) as gate:
@@ -64,25 +64,25 @@ def soak(minutes: float, seed: int) -> Outcome:
         thread = threading.Thread(target=trouble.run)
         thread.start()
         try:
-            names = _runs(fleet, trouble, randomness, until=time.monotonic() + 60 * minutes)
+            names = _runs(fleet, trouble, randomness, pictures_a_run, until=time.monotonic() + 60 * minutes)
         finally:
             trouble.stop()
             thread.join()
             fleet.stop()
-        findings = [finding for name in names for finding in _audit(fleet, name)]
-        pictures = len(names) * PICTURES_A_RUN
+        findings = [finding for name in names for finding in _audit(fleet, name, pictures_a_run)]
+        pictures = len(names) * pictures_a_run
         return Outcome(
             runs=len(names), pictures=pictures, faults=dict(trouble.counts), log=trouble.log, findings=findings
         )
 
 
-def _runs(fleet: Fleet, trouble: Troublemaker, randomness: random.Random, *, until: float) -> list[str]:
+def _runs(fleet: Fleet, trouble: Troublemaker, randomness: random.Random, pictures: int, *, until: float) -> list[str]:
     """Run after run; the names of all."""
     names: list[str] = []
     while time.monotonic() < until:
         name = f"run-{len(names):03d}"
         names.append(name)
-        for number in range(PICTURES_A_RUN):
+        for number in range(pictures):
             width, height = SHAPES[number % len(SHAPES)]
             fleet.put(f"catalog/{name}/{number}.jpg", picture(width, height, seed=100 * len(names) + number))
         _submit(fleet, name, size=48)
@@ -139,11 +139,11 @@ def _await_end(fleet: Fleet, name: str) -> None:
     eventually(over, f"the end of {name}: {fleet.status(name)}\n{fleet.log()}", seconds=RUN_SECONDS_MAX)
 
 
-def _audit(fleet: Fleet, name: str) -> list[str]:
+def _audit(fleet: Fleet, name: str, pictures: int) -> list[str]:
     """What is wrong with the newest run of a name, read from the bucket alone."""
     status = fleet.status(name)
     findings = [] if status["phase"] == "Succeeded" else [f"{name}: {status['phase']}: {status['message']}"]
-    if status["progress"]["pictures"] != PICTURES_A_RUN or status["progress"]["failed"]:
-        findings.append(f"{name}: {status['progress']} of {PICTURES_A_RUN} pictures")
+    if status["progress"]["pictures"] != pictures or status["progress"]["failed"]:
+        findings.append(f"{name}: {status['progress']} of {pictures} pictures")
     found = audit(fleet.store, fleet.bucket, name)
     return findings + [f"{name}: {r.check}: {r.about}: {r.message}" for r in found.faults.shown]
