@@ -61,9 +61,10 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, np.ndarray]]] = {
     "a look for each picture": ({"colors": "match"}, {}),
 }
 
-ROUNDING = {"float32": 1e-4, "mixed_float16": 0.02, "mixed_bfloat16": 0.1}
+ROUNDING = {"float32": 1e-4, "mixed_float16": 0.05, "mixed_bfloat16": 0.1}
 """How far losses and gradients may be apart: in float32 by sums in another order; one number of float16 is rounded by
-up to 0.05 %, one of bfloat16 by 0.4 %, and a gradient has gone through 22 convolutions."""
+up to 0.05 %, one of bfloat16 by 0.4 %, and a gradient has gone through 22 convolutions. (Processors that compute in
+float16 by themselves are further from those that do not: 2.6 % were seen.)"""
 
 
 @pytest.mark.parametrize("case", CASES)
