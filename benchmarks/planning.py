@@ -31,7 +31,7 @@ from stylefleet import manifest as manifests
 from stylefleet.naming import Ref, done_key, receipts_key
 from stylefleet.plan import StyleShare
 from stylefleet.planner import Pace
-from stylefleet.receipt import EngineFacts, Receipt
+from stylefleet.receipt import Done, EngineFacts, Receipt
 from stylefleet.store_s3 import S3Store, make_client
 from stylefleet.tasks import Shaping
 
@@ -106,17 +106,22 @@ class Records:
         shard, part = int(key.split("/")[4][:5]), 0 if whole else int(key[-11:-6])
         first = (shard * PARTS_A_SHARD + part) * RECEIPTS_A_PART
         last = first + RECEIPTS_A_PART * (PARTS_A_SHARD if whole else 1)
-        receipts = [self._receipt(place) for place in range(first, min(last, self.pictures))]
-        return receipt.done_to_lines(receipt.done_among(receipts)) if whole else receipt.to_lines(receipts)
+        places = range(first, min(last, self.pictures))
+        return receipt.done_to_lines(map(self._done, places)) if whole else receipt.to_lines(map(self._receipt, places))
+
+    def _done(self, place: int) -> Done:
+        key, etag, _ = self.catalog.listed(place)
+        task_id = self._shaping.task_id(Ref(BUCKET, key), etag)
+        return Done(task_id, self.results.etag(place), self._example.finished_at.timestamp())
 
     def _receipt(self, place: int) -> Receipt:
-        key, etag, _ = self.catalog.listed(place)
+        done = self._done(place)
         return dataclasses.replace(
             self._example,
-            task_id=self._shaping.task_id(Ref(BUCKET, key), etag),
-            content=f"s3://{BUCKET}/{key}",
+            task_id=done.task_id,
+            content=f"s3://{BUCKET}/{self.catalog.listed(place)[0]}",
             result=f"s3://{BUCKET}/{self.results.listed(place)[0]}",
-            result_etag=self.results.etag(place),
+            result_etag=done.result_etag,
         )
 
     @cached_property

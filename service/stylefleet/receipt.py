@@ -63,7 +63,7 @@ class Receipt:
     """None where no engine was needed to see the failure."""
 
 
-def to_lines(receipts: list[Receipt]) -> bytes:
+def to_lines(receipts: Iterable[Receipt]) -> bytes:
     """JSON Lines, one receipt each."""
     lines = []
     for receipt in receipts:

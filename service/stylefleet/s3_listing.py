@@ -12,6 +12,10 @@ from xml.etree import ElementTree
 
 import botocore.utils
 
+BEFORE_PARSE = "before-parse.*.ListObjectsV2"
+"""botocore's event that `take_contents` is for. So written, it comes before botocore's own look for an error in an
+answer with status 200 (`before-parse.s3.*`), which parses the whole body once more."""
+
 _FIRST, _LAST = b"<Contents>", b"</Contents>"
 
 

@@ -32,7 +32,7 @@ from stylefleet.errors import (
     StylefleetError,
 )
 from stylefleet.naming import Ref
-from stylefleet.s3_listing import take_contents, timestamp
+from stylefleet.s3_listing import BEFORE_PARSE, take_contents, timestamp
 from stylefleet.store import Head, Listed, Object
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def make_client(
     client: S3Client = boto3.session.Session(botocore_session=session).client(
         "s3", endpoint_url=endpoint_url, region_name=region or ("us-east-1" if endpoint_url else None), config=config
     )
-    client.meta.events.register("before-parse.s3.ListObjectsV2", take_contents)
+    client.meta.events.register(BEFORE_PARSE, take_contents)
     if before_send is not None:
         client.meta.events.register("before-send.s3", lambda **_: before_send())
     return client

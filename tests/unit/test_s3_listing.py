@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stylefleet.s3_listing import take_contents, timestamp
+from stylefleet.store_s3 import make_client
 
 SHAPE = botocore.session.get_session().get_service_model("s3").operation_model("ListObjectsV2").output_shape
 ETAG = "<ETag>&quot;0f&quot;</ETag>"
@@ -95,3 +96,23 @@ def test_a_page_that_is_not_as_s3_writes_it_is_left_to_botocore_as_it_is(inner: 
         assert response["body"].endswith(b"<Contents><Key>a</ListBucketResult>")
     else:
         assert (response["body"], taken) == (body, {})
+
+
+def test_our_client_takes_the_objects_out_before_botocore_looks_at_the_page() -> None:
+    client = make_client("http://127.0.0.1:1", None)
+    seen: list[bytes] = []
+    # Where botocore looks for an error in an answer with status 200.
+    client.meta.events.register_first(
+        "before-parse.s3.*", lambda response_dict, **_: seen.append(response_dict["body"])
+    )
+    taken: dict[str, Any] = {}
+    response = {"body": page(GOOD + MORE), "headers": {}, "status_code": 200}
+    client.meta.events.emit(
+        "before-parse.s3.ListObjectsV2",
+        operation_model=client.meta.service_model.operation_model("ListObjectsV2"),
+        response_dict=response,
+        customized_response_dict=taken,
+    )
+    client.close()
+    assert [o["Key"] for o in taken["Contents"]] == ["a"]
+    assert seen == [page(MORE)]
