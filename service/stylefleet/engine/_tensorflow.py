@@ -15,6 +15,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 # TensorFlow turns oneDNN on by itself only where the CPU has AVX-512 VNNI or better; see convolution.py.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+# A ~/.keras/keras.json could change number formats and the order of axes, and Keras makes one where there is none.
+# In a folder that is none, nothing is read or written.
+os.environ["KERAS_HOME"] = os.devnull
 
 _CHATTER = ("oneDNN custom operations are on", "All log messages before absl::InitializeLog()")
 """What TensorFlow 2.21 writes to stderr at import whatever the log level is."""
