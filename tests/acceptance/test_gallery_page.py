@@ -209,6 +209,15 @@ def chromium(profile: Path) -> Iterator[Tab]:
         os.close(from_browser)
 
 
+FACTS = (
+    ("Pictures restyled", "8 of 8"),
+    ("Time", "55 s"),
+    ("A picture", "7 s"),
+    ("Computed with", "vgg16-hed, mixed_bfloat16"),
+    ("On", "Intel(R) Xeon(R) Processor"),
+)
+
+
 @pytest.fixture(scope="module")
 def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
     with chromium(tmp_path_factory.mktemp("profile")) as running:
@@ -236,7 +245,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
     failure = GalleryFailure(name="broken.jpg", reason="undecodable", message="It is not a picture.")
     file = folder / "index.html"
-    content = GalleryPage(title="Test", subtitle="", pictures=tuple(pictures), failures=(failure,))
+    content = GalleryPage(title="Test", subtitle="", facts=FACTS, pictures=tuple(pictures), failures=(failure,))
     file.write_text(render(content), encoding="utf-8")
     return file
 
@@ -328,6 +337,22 @@ def test_the_overview_lays_pictures_in_full_rows_of_equal_height(tab: Tab, page:
         assert max(b["height"] for b in row) - min(b["height"] for b in row) < 1
         assert row[0]["left"] == pytest.approx(grid["left"], abs=1)
         assert row[-1]["right"] == pytest.approx(grid["right"], abs=1)
+
+
+@pytest.mark.parametrize("width", [390, 820, 1280])
+def test_no_word_of_a_fact_is_broken(tab: Tab, page: Path, width: int) -> None:
+    tab.open(page, width=width)
+    lines_of_each_word = """[...document.querySelectorAll('.facts dd')].flatMap((e) => {
+        const text = e.firstChild, range = document.createRange();
+        return [...text.data.matchAll(/\\S+/g)].map((word) => {
+            range.setStart(text, word.index);
+            range.setEnd(text, word.index + word[0].length);
+            return range.getClientRects().length;
+        });
+    })"""
+    lines = tab.evaluate(lines_of_each_word)
+    assert len(lines) == sum(len(value.split()) for _, value in FACTS)
+    assert set(lines) == {1}
 
 
 def test_a_phone_shows_the_page_without_scrolling_sideways(tab: Tab, page: Path) -> None:
