@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 # No deadline: tests run beside others on few cores, and a slow machine is not a broken rule.
@@ -12,3 +14,11 @@ settings.register_profile(
 )
 settings.register_profile("thorough", parent=settings.get_profile("stylefleet"), max_examples=2000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "stylefleet"))
+
+
+@pytest.fixture
+def quiet_logs() -> None:
+    """Nothing of what is logged is printed."""
+    structlog.configure(
+        processors=[structlog.processors.KeyValueRenderer()], logger_factory=structlog.ReturnLoggerFactory()
+    )

@@ -236,7 +236,7 @@ def last_words(log: str) -> str:
         try:
             entry = json.loads(line)
         except ValueError:
-            continue
+            continue  # no line of our log; if none is, the last one is told as it is
         if isinstance(entry, dict) and entry.get("error"):
             return _shortened(str(entry["error"]))
     return _shortened(lines[-1]) if lines else ""

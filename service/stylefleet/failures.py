@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from stylefleet import naming, receipt
+from stylefleet import naming
 from stylefleet.naming import Ref
 from stylefleet.plan import Plan
 from stylefleet.receipt import Receipt
+from stylefleet.shards import receipts_of, tasks_of
 from stylefleet.store import Store
-from stylefleet.tasks import tasks_from_bytes
+from stylefleet.streams import chunks
 
 LINES_A_PAGE = 1000
 SHARD_FAILED = "shard_failed"
@@ -62,7 +63,7 @@ def write(
     of_all = itertools.chain.from_iterable(
         _of_shard(store, bucket, plan, shard, because=because if shard in unfinished else None) for shard in shards
     )
-    for page in _in_pages(of_all):
+    for page in chunks(of_all, LINES_A_PAGE):
         data = "".join(json.dumps(vars(f), ensure_ascii=False) + "\n" for f in page).encode()
         key = naming.failures_key(plan.name, plan.run, pages)
         store.put(Ref(bucket, key), data, content_type="application/jsonl")
@@ -71,23 +72,15 @@ def write(
     return FailurePages(pages=pages, failures=failures, first=tuple(first))
 
 
-def _in_pages(failures: Iterable[Failure]) -> Iterator[list[Failure]]:
-    iterator = iter(failures)
-    while page := list(itertools.islice(iterator, LINES_A_PAGE)):
-        yield page
-
-
 def _of_shard(store: Store, bucket: str, plan: Plan, shard: int, *, because: str | None) -> Iterator[Failure]:
     """In the order of the receipts, then of the tasks without one (where there is a cause for these)."""
     counted: dict[str, Receipt] = {}
-    for listed in store.list(Ref(bucket, naming.shard_receipts_prefix(plan.name, plan.run, shard))):
-        for one in receipt.from_lines(store.get(listed.ref).data):
-            counted.setdefault(one.task_id, one)
+    for one in receipts_of(store, bucket, plan, shard):
+        counted.setdefault(one.task_id, one)
     for one in counted.values():
         if one.outcome == "failed":
             yield Failure(content=one.content, reason=one.reason, message=one.message, attempt=one.attempt)
     if because is not None:
-        key = naming.shard_key(plan.name, plan.run, shard, plan.shards[shard].digest)
-        for task in tasks_from_bytes(store.get(Ref(bucket, key)).data):
+        for task in tasks_of(store, bucket, plan, shard):
             if task.task_id not in counted:
                 yield Failure(content=str(task.content), reason=SHARD_FAILED, message=because, attempt="")

@@ -7,7 +7,6 @@ parallelism; whether they are valid is seen when their turn comes.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -16,10 +15,10 @@ from stylefleet.errors import ManifestInvalid, StylefleetError
 from stylefleet.fields import Priority
 from stylefleet.inbox import Submission
 from stylefleet.store import Listed, Store
+from stylefleet.streams import in_order
 
 READ_MAX = 500
 """Manifests that one tick reads ahead."""
-READERS = 16
 BYTES_MAX = 32 * 1024
 """A longer manifest, with thousands of keys, takes long to read: it counts as one that asks for nothing special."""
 
@@ -48,9 +47,8 @@ class Newcomers:
         }
         # With one alone there is no order.
         new = [(n, listed) for n, listed in waiting.items() if n not in known][: READ_MAX if len(waiting) > 1 else 0]
-        with ThreadPoolExecutor(READERS) as pool:
-            for (name, listed), wish in zip(new, pool.map(lambda item: self._read(item[1]), new), strict=True):
-                known[name] = (Submission.of(listed), wish)
+        for (name, listed), wish in zip(new, in_order(lambda item: self._read(item[1]), new), strict=True):
+            known[name] = (Submission.of(listed), wish)
         self._wishes = known
         return {name: known[name][1] if name in known else Wish() for name in waiting}
 

@@ -16,7 +16,7 @@ from stylefleet.ledger import Ledger
 from stylefleet.manifest import Manifest, digest
 from stylefleet.naming import Ref
 from stylefleet.plan import Plan, ShardEntry, StyleShare, plan_from_json, plan_to_json
-from stylefleet.stocktaking import CHUNK, READERS, enter_finished, enter_tasks
+from stylefleet.stocktaking import CHUNK, enter_finished, enter_tasks
 from stylefleet.store import Listed, Object, Store
 from stylefleet.streams import chunks, in_order
 from stylefleet.task_making import TaskMaker, pictures_among
@@ -216,7 +216,7 @@ def list_pictures(store: Store, manifest: Manifest) -> Iterator[Listed]:
 
 def _named_pictures(store: Store, keys: Iterable[str]) -> list[Listed]:
     refs = [naming.parse_uri(uri) for uri in dict.fromkeys(keys)]
-    found = list(in_order(partial(_find, store), refs, threads=READERS, ahead=2 * READERS))
+    found = list(in_order(partial(_find, store), refs))
     missing = [
         FieldError(path=f"spec.content.keys[{i}]", message="the picture is not there", found=str(ref))
         for i, (ref, picture) in enumerate(zip(refs, found, strict=True))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -21,8 +20,8 @@ from stylefleet.plan import Plan
 from stylefleet.planner import Pace, load_plan
 from stylefleet.reconcile import Finish, Observed, early_end
 from stylefleet.status import Ending, Phase, Status
-from stylefleet.stocktaking import READERS
 from stylefleet.store import Store
+from stylefleet.streams import in_order
 from stylefleet.tally import Tally
 
 log = structlog.get_logger(__name__)
@@ -96,17 +95,16 @@ class RunWatch:
             return
         start = "" if all_of_them else self._position
         new, self._position = self._new_receipts(start, unlimited=all_of_them)
-        with ThreadPoolExecutor(READERS) as pool:
-            data_of_all = pool.map(lambda ref: self._store.get(ref).data, [ref for _, ref in new])
-            for (shard, ref), data in zip(new, data_of_all, strict=True):
-                for one in receipt.from_lines(data):
-                    if not self.tally.add(one):
-                        continue
-                    if self._all_seen_once:
-                        metrics.observe(one)
-                    else:
-                        metrics.done_at(one)
-                self._read.setdefault(shard, set()).add(ref.key)
+        data_of_all = in_order(lambda each: self._store.get(each[1]).data, new)
+        for (shard, ref), data in zip(new, data_of_all, strict=True):
+            for one in receipt.from_lines(data):
+                if not self.tally.add(one):
+                    continue
+                if self._all_seen_once:
+                    metrics.observe(one)
+                else:
+                    metrics.done_at(one)
+            self._read.setdefault(shard, set()).add(ref.key)
         for shard in self._read.keys() & self.tally.complete:
             del self._read[shard]
         if not self._position:

@@ -5,7 +5,6 @@ The ETag is the fence between two controllers: the slower one loses its write, f
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -16,9 +15,7 @@ from stylefleet.errors import NotFound, PreconditionFailed
 from stylefleet.naming import Ref
 from stylefleet.status import Status
 from stylefleet.store import Store
-
-READERS = 16
-"""Statuses read at a time."""
+from stylefleet.streams import in_order
 
 log = structlog.get_logger(__name__)
 
@@ -48,8 +45,7 @@ class StatusBook:
         """Read every status of the bucket; once, at the start, to find runs whose manifest is gone."""
         listing = self._store.list(Ref(self._bucket, naming.STATUS_PREFIX))
         names = [o.ref.key.removeprefix(naming.STATUS_PREFIX).removesuffix(".json") for o in listing]
-        with ThreadPoolExecutor(READERS) as pool:
-            self._pages.update(zip(names, pool.map(self._read, names), strict=True))
+        self._pages.update(zip(names, in_order(self._read, names), strict=True))
         self._all_loaded = True
 
     def remembered(self, name: str) -> Status | None:

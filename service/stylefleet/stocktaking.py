@@ -11,11 +11,9 @@ from stylefleet.ledger import Ledger
 from stylefleet.naming import Ref
 from stylefleet.receipt import Done
 from stylefleet.store import Listed, Store
-from stylefleet.streams import chunks, in_order
+from stylefleet.streams import READERS, chunks, in_order
 from stylefleet.task_making import TaskMaker, refusal, unusable
 
-READERS = 16
-"""Requests at a time where many small objects are read."""
 BYTES_HELD = 16_000_000
 """Of objects that are read ahead, about; parsed they take three times as much."""
 CHUNK = 1000

@@ -38,7 +38,7 @@ from stylefleet.store import Head, Listed, Object
 if TYPE_CHECKING:
     from botocore.awsrequest import AWSResponse
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import ListObjectsV2OutputTypeDef
+    from mypy_boto3_s3.type_defs import HeadObjectOutputTypeDef, ListObjectsV2OutputTypeDef
 
 CONNECTIONS_MAX = 32
 ATTEMPTS = 4
@@ -131,7 +131,7 @@ class S3Store:
         return _call(ref, read, self._attempts)
 
     def head(self, ref: Ref) -> Head:
-        answer = _call(ref, lambda: self._client.head_object(Bucket=ref.bucket, Key=ref.key), self._attempts)
+        answer = self._head(ref)
         return Head(
             ref=ref,
             etag=answer["ETag"].strip('"'),
@@ -182,10 +182,13 @@ class S3Store:
     def _own_put(self, ref: Ref, token: str) -> str | None:
         """The ETag of `ref` where it is what the put with `token` wrote."""
         try:
-            head = _call(ref, lambda: self._client.head_object(Bucket=ref.bucket, Key=ref.key), self._attempts)
+            head = self._head(ref)
         except NotFound:
             return None
         return head["ETag"].strip('"') if head["Metadata"].get(_TOKEN) == token else None
+
+    def _head(self, ref: Ref) -> HeadObjectOutputTypeDef:
+        return _call(ref, lambda: self._client.head_object(Bucket=ref.bucket, Key=ref.key), self._attempts)
 
     def delete(self, ref: Ref) -> None:
         _call(ref, lambda: self._client.delete_object(Bucket=ref.bucket, Key=ref.key), self._attempts)

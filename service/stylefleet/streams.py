@@ -11,6 +11,9 @@ from typing import TypeVar
 T = TypeVar("T")
 R = TypeVar("R")
 
+READERS = 16
+"""Requests at a time where many small objects are read."""
+
 
 def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
     """The items in lists of `size`; the last one may be shorter, none is empty."""
@@ -19,7 +22,9 @@ def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
         yield chunk
 
 
-def in_order(function: Callable[[T], R], items: Iterable[T], *, threads: int, ahead: int) -> Iterator[R]:
+def in_order(
+    function: Callable[[T], R], items: Iterable[T], *, threads: int = READERS, ahead: int = 2 * READERS
+) -> Iterator[R]:
     """What `function` makes of each item, in the order of the items, at most `ahead` of them before they are asked for.
 
     Raises what `function` raises, when its turn comes; what is not begun by then is left undone.

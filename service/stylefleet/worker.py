@@ -32,12 +32,12 @@ from stylefleet.optimizing import Optimizing
 from stylefleet.outbox import Outbox
 from stylefleet.plan import Plan, plan_from_json
 from stylefleet.preparing import Prepared, Refused, prepare
-from stylefleet.receipt import Receipt
 from stylefleet.results import Results
 from stylefleet.settings import WorkerSettings
+from stylefleet.shards import receipts_of, tasks_of
 from stylefleet.stopping import Stop, Stopped
 from stylefleet.store import Store
-from stylefleet.tasks import Task, tasks_from_bytes
+from stylefleet.tasks import Task
 
 log = structlog.get_logger(__name__)
 
@@ -90,7 +90,7 @@ class Worker:
     def run(self) -> None:
         """Do every task that has no receipt. Raises Stopped, TransientError."""
         with self._threads_ended():
-            receipts = self._receipts()
+            receipts = list(receipts_of(self._store, self._settings.store.bucket, self._plan, self._settings.shard))
             ended = {r.task_id for r in receipts}
             todo = [task for task in self._tasks if task.task_id not in ended]
             dead = self._notes.of_the_dead()
@@ -188,13 +188,6 @@ class Worker:
         except (TransientError, PreconditionFailed) as also:
             log.warning("receipts_not_written", error=str(also))
 
-    def _receipts(self) -> list[Receipt]:
-        """Of earlier attempts."""
-        plan, settings = self._plan, self._settings
-        prefix = naming.shard_receipts_prefix(plan.name, plan.run, settings.shard)
-        parts = self._store.list(Ref(settings.store.bucket, prefix))
-        return [r for part in parts for r in receipt.from_lines(self._store.get(part.ref).data)]
-
     def _fetch(self, window: Window) -> list[Future[Prepared | Refused]]:
         """Begin with the tasks of a window; nothing of them is touched before the note is there."""
         self._in_hand = [t for t in self._in_hand if t not in self._outbox.ended] + [t.task_id for t in window.tasks]
@@ -239,6 +232,4 @@ def load_shard(store: Store, settings: WorkerSettings) -> tuple[Plan, list[Task]
     plan = plan_from_json(store.get(Ref(bucket, naming.plan_key(settings.name, settings.run))).data)
     if settings.shard >= len(plan.shards):
         raise NotFound(f"run {plan.name}/{plan.run} has {len(plan.shards)} shards; there is no shard {settings.shard}")
-    entry = plan.shards[settings.shard]
-    key = naming.shard_key(plan.name, plan.run, entry.index, entry.digest)
-    return plan, tasks_from_bytes(store.get(Ref(bucket, key)).data)
+    return plan, tasks_of(store, bucket, plan, settings.shard)

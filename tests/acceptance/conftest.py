@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from stylefleet.local_s3 import LocalS3, local_s3
+from tests.acceptance.one_shard import Shard, make_shard
 from tests.fleet import Fleet, picture
+from tests.s3_gate import s3_gate
 
 
 @pytest.fixture(scope="session")
@@ -32,3 +34,13 @@ def fleet(s3: LocalS3, tmp_path: Path) -> Iterator[Fleet]:
     fleet.put("styles/style.jpg", picture(96, 64, seed=99))
     yield fleet
     fleet.stop()
+
+
+@pytest.fixture
+def shard(s3: LocalS3, tmp_path: Path) -> Iterator[Shard]:
+    with s3_gate(s3.endpoint_url) as gate:
+        shard = make_shard(s3, gate, tmp_path)
+        yield shard
+        for attempt in shard.attempts:
+            attempt.process.kill()
+            attempt.process.wait()

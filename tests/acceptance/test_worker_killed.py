@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -18,22 +17,12 @@ from stylefleet import diagnosis, naming
 from stylefleet.jobs import RETRIES_PER_INDEX, action_on, job_for
 from stylefleet.local_s3 import LocalS3
 from stylefleet.naming import Ref
-from tests.acceptance.test_told_to_end import SHORT, Attempt, Shard, make_shard, two_pictures, undisturbed
+from tests.acceptance.one_shard import SHORT, Attempt, Shard, two_pictures, undisturbed
 from tests.builders import RUN, TEMPLATE, make_plan
 from tests.fleet import Fleet, eventually, picture
 from tests.s3_gate import Gate, s3_gate
 
 pytestmark = pytest.mark.timeout(900)
-
-
-@pytest.fixture
-def shard(s3: LocalS3, tmp_path: Path) -> Iterator[Shard]:
-    with s3_gate(s3.endpoint_url) as gate:
-        shard = make_shard(s3, gate, tmp_path)
-        yield shard
-        for attempt in shard.attempts:
-            attempt.process.kill()
-            attempt.process.wait()
 
 
 def killed_at(shard: Shard, method: str, part: str) -> Attempt:
@@ -163,12 +152,12 @@ def test_where_the_disk_is_full_from_the_start_it_says_so_and_may_be_tried_again
 
 
 def test_a_stalled_store_is_waited_for(shard: Shard) -> None:
-    """Longer than it takes to optimize everything; the request goes through when the store is back."""
+    """Until all else is done that there is to do; the request goes through when the store is back."""
     shard.plan(two_pictures(), SHORT)
     shard.gate.hold("GET", "/catalog/1.png")
     attempt = shard.start()
     eventually(lambda: shard.gate.saw("GET", "/catalog/1.png"), "it waits for a picture")
-    attempt.await_work(1)
+    eventually(lambda: attempt.events("engine_loaded"), "the engine is ready, and has nothing to do")
     shard.gate.open()
     assert attempt.exit_code(800) == 0
     assert set(shard.receipts()) == {"0.png", "1.png"}

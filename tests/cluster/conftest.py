@@ -15,14 +15,16 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from stylefleet.jobs import WorkerTemplate
 from stylefleet.local_s3 import ACCESS_KEY, SECRET_KEY, LocalS3, local_s3
 from tests import container_images
+from tests.builders import TEMPLATE
 from tests.cluster.network_namespace import inside
 from tests.fleet import Fleet, picture
 from tests.lab import Lab, packages
@@ -108,6 +110,20 @@ def _own_cluster() -> Kubernetes:
         worker_image=values[2],
         s3_address=values[3],
         helm=Lab().chart_tool("helm"),
+    )
+
+
+def idle_template(namespace: str, bucket: str) -> WorkerTemplate:
+    """Of workers whose image nobody has, so that they never run, and which ask for little."""
+    return replace(
+        TEMPLATE,
+        namespace=namespace,
+        bucket=bucket,
+        image="localhost/no-such-image:1",
+        service_account="default",
+        credentials_secret=None,
+        cpu="100m",
+        memory="64Mi",
     )
 
 

@@ -14,8 +14,8 @@ from stylefleet.errors import AccessDenied, PermanentError, PreconditionFailed
 from stylefleet.jobs import JobView, Json, job_for
 from stylefleet.kubernetes_api import connect
 from tests import kubernetes_answers
-from tests.builders import TEMPLATE, make_plan
-from tests.cluster.conftest import Kubernetes
+from tests.builders import make_plan
+from tests.cluster.conftest import Kubernetes, idle_template
 from tests.fleet import eventually
 
 pytestmark = pytest.mark.timeout(2400)  # the first test also builds the lab and the image
@@ -41,16 +41,7 @@ def _run(bucket: str) -> str:
 
 def _job(namespace: str, bucket: str) -> Json:
     """A Job whose image nobody has, so that its pods never run; without GPUs, which others may hold."""
-    template = replace(
-        TEMPLATE,
-        namespace=namespace,
-        bucket=bucket,
-        image="localhost/no-such-image:1",
-        service_account="default",
-        credentials_secret=None,
-        cpu="100m",
-        memory="64Mi",
-    )
+    template = idle_template(namespace, bucket)
     return job_for(replace(make_plan(), name="contract", run=_run(bucket), queue=None, gpus=0), template)
 
 

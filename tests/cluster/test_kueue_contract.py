@@ -17,8 +17,8 @@ from stylefleet.jobs import JobView, Json, job_for
 from stylefleet.kubernetes_api import connect
 from stylefleet.kueue import ANNOTATION_MIN_PARALLELISM
 from stylefleet.terms import Terms
-from tests.builders import TEMPLATE, make_plan
-from tests.cluster.conftest import Kubernetes
+from tests.builders import make_plan
+from tests.cluster.conftest import Kubernetes, idle_template
 from tests.fleet import eventually
 
 pytestmark = pytest.mark.timeout(2400)  # the first test also builds the lab and the image
@@ -102,16 +102,7 @@ def queue(kubernetes: Kubernetes, namespace: str) -> Iterator[Queue]:
     )
     kubernetes.kubectl(*("create", "rolebinding", role, f"--namespace={namespace}", f"--role={role}", "--user=kueue"))
     bucket = f"bucket-{suffix}"
-    template = replace(
-        TEMPLATE,
-        namespace=namespace,
-        bucket=bucket,
-        image="localhost/no-such-image:1",
-        service_account="default",
-        credentials_secret=None,
-        cpu="100m",
-        memory="64Mi",
-    )
+    template = idle_template(namespace, bucket)
     plan = make_plan(shards=(1,) * 5, name="queued", run=suffix * 2, queue="gpu", gpus=0, parallelism=4)
     job = job_for(replace(plan, terms=Terms(parallelism_min=1)), template)
     cluster = KubernetesCluster(connect(kubernetes.kubeconfig), namespace)

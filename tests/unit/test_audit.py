@@ -8,7 +8,6 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,7 +15,6 @@ from stylefleet import naming, plan, receipt, status
 from stylefleet.audit import CHECKS, Audit, audit
 from stylefleet.audit.findings import SHOWN_MAX
 from stylefleet.audit.members import Members, prints
-from stylefleet.audit.reading import READERS, read_all
 from stylefleet.cli import audit as command
 from stylefleet.errors import ExitCode, NotFound, RecordUnreadable, RunUnderWay, SettingsInvalid
 from stylefleet.naming import Ref
@@ -27,16 +25,11 @@ from tests.builders import make_receipt
 from tests.unit.test_tenants import Shared
 from tests.world import World
 
+pytestmark = pytest.mark.usefixtures("quiet_logs")
+
 RESULT = Ref("shop", "restyled/spring/a.jpg")
 FAR_AWAY = "cd" * 32
 """A task that no run has."""
-
-
-@pytest.fixture(autouse=True)
-def _quiet() -> None:
-    structlog.configure(
-        processors=[structlog.processors.KeyValueRenderer()], logger_factory=structlog.ReturnLoggerFactory()
-    )
 
 
 @pytest.fixture
@@ -489,25 +482,3 @@ def test_members_are_a_set(parts: list[list[str]], wanted: list[str]) -> None:
 
 def test_the_parts_of_a_name_do_not_run_together() -> None:
     assert not Members([prints([("ab", "c")])]).have(prints([("a", "bc")]))[0]
-
-
-def test_reading_keeps_the_order_and_takes_up_little_at_a_time() -> None:
-    taken = 0
-
-    def items() -> object:
-        nonlocal taken
-        for number in range(1000):
-            taken += 1
-            yield number
-
-    reads = read_all(lambda number: number * 2, items())  # type: ignore[arg-type]
-    assert [next(reads) for _ in range(10)] == list(range(0, 20, 2))
-    assert taken <= 10 + 2 * READERS
-    assert list(reads) == list(range(20, 2000, 2))
-
-
-def test_a_read_that_fails_is_raised_in_its_place() -> None:
-    reads = read_all(lambda number: 1 // number, [1, 0])
-    assert next(reads) == 1
-    with pytest.raises(ZeroDivisionError):
-        next(reads)

@@ -18,12 +18,7 @@ from stylefleet.turns import URGENT_MAX
 from tests.builders import manifest_bytes
 from tests.world import PICTURES, World
 
-
-@pytest.fixture(autouse=True)
-def _quiet() -> None:
-    structlog.configure(
-        processors=[structlog.processors.KeyValueRenderer()], logger_factory=structlog.ReturnLoggerFactory()
-    )
+pytestmark = pytest.mark.usefixtures("quiet_logs")
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from stylefleet.streams import chunks, in_order
+from stylefleet.streams import READERS, chunks, in_order
 
 
 @pytest.mark.parametrize(("count", "lengths"), [(0, []), (1, [1]), (3, [3]), (4, [3, 1]), (7, [3, 3, 1])], ids=str)
@@ -56,3 +56,25 @@ def test_a_fault_is_raised_when_its_turn_comes_and_ends_the_rest() -> None:
     with pytest.raises(OSError, match="one"):
         list(found)
     assert len(begun) < 10
+
+
+def test_reading_keeps_the_order_and_takes_up_little_at_a_time() -> None:
+    taken = 0
+
+    def items() -> Iterator[int]:
+        nonlocal taken
+        for number in range(1000):
+            taken += 1
+            yield number
+
+    reads = in_order(lambda number: number * 2, items())
+    assert [next(reads) for _ in range(10)] == list(range(0, 20, 2))
+    assert taken <= 10 + 2 * READERS
+    assert list(reads) == list(range(20, 2000, 2))
+
+
+def test_a_read_that_fails_is_raised_in_its_place() -> None:
+    reads = in_order(lambda number: 1 // number, [1, 0])
+    assert next(reads) == 1
+    with pytest.raises(ZeroDivisionError):
+        next(reads)

@@ -22,6 +22,8 @@ from stylefleet.timings import ENOUGH_PICTURES, KEPT, Prediction, Timing, flop_o
 from tests.builders import FACTS, RUN, failed_receipt, make_plan, make_receipt
 from tests.iam import PolicedStore
 
+pytestmark = pytest.mark.usefixtures("quiet_logs")
+
 RECIPE = recipe_for(preset="draft", size_px=64)
 LARGER = recipe_for(preset="draft", size_px=128)
 LARGEST = recipe_for(preset="draft", size_px=1024)
@@ -173,13 +175,6 @@ def test_what_is_no_timing_is_a_plain_error(data: bytes) -> None:
 # --- in the bucket ---------------------------------------------------------------------------------------------
 
 GPU = Ref("service", "cache/timings/gpu.json")
-
-
-@pytest.fixture(autouse=True)
-def _quiet() -> None:
-    structlog.configure(
-        processors=[structlog.processors.KeyValueRenderer()], logger_factory=structlog.ReturnLoggerFactory()
-    )
 
 
 def test_what_was_learned_is_there_for_workers_of_the_same_kind_only() -> None:

@@ -9,13 +9,13 @@ import numpy as np
 from stylefleet import naming, receipt
 from stylefleet.audit.findings import SHOWN_MAX, Audit
 from stylefleet.audit.members import Members, Prints, prints
-from stylefleet.audit.reading import pages, read_all
 from stylefleet.audit.shard import results_of
 from stylefleet.errors import NotFound, RecordUnreadable
 from stylefleet.naming import Ref
 from stylefleet.plan import Plan
 from stylefleet.receipt import Receipt
 from stylefleet.store import Head, Listed, Store
+from stylefleet.streams import chunks, in_order
 from stylefleet.tasks import Task, tasks_from_bytes
 
 KEYS_A_PAGE = 1000
@@ -60,7 +60,7 @@ class Outputs:
     def look(self, results_of_shard: Callable[[int], Results]) -> None:
         """`results_of_shard` reads a shard again, where something of it must be named."""
         strangers: dict[str, Ref] = {}
-        for head in read_all(self._head, self._unexplained()):
+        for head in in_order(self._head, self._unexplained()):
             task_id = head.metadata.get(naming.METADATA_TASK) if head is not None else None
             if head is not None and task_id is not None and not self._explained(head.ref, task_id):
                 if len(strangers) < STRANGERS_MAX:
@@ -72,7 +72,7 @@ class Outputs:
 
     def _unexplained(self) -> Iterator[Listed]:
         """Objects that no receipt tells of; on the way, what receipts tell of is noted."""
-        for page in pages(self._store.list(self._plan.output_prefix), KEYS_A_PAGE):
+        for page in chunks(self._store.list(self._plan.output_prefix), KEYS_A_PAGE):
             self._audit.looked_at["output"] += len(page)
             wanted = prints((str(o.ref), o.etag) for o in page)
             own, others = self._own.have(wanted), self._others.have(wanted)
@@ -112,7 +112,7 @@ class Outputs:
 
     def _of_other_runs(self) -> Iterator[Prints]:
         """What their receipts tell of."""
-        for receipts in read_all(self._receipts, self._keys_of_other_runs("receipts")):
+        for receipts in in_order(self._receipts, self._keys_of_other_runs("receipts")):
             yield prints((str(ref), etag) for ref, etag in results_of(receipts))
 
     def _receipts(self, ref: Ref) -> list[Receipt]:
@@ -130,7 +130,7 @@ class Outputs:
     def _of_nobody(self, strangers: dict[str, Ref]) -> None:
         """`strangers` are objects by the task that they are marked with."""
         if strangers:
-            for tasks in read_all(self._tasks, self._keys_of_other_runs("shards")):
+            for tasks in in_order(self._tasks, self._keys_of_other_runs("shards")):
                 for task in tasks:
                     ref = strangers.pop(task.task_id, None)
                     if ref is not None:

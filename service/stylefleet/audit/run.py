@@ -12,7 +12,6 @@ from stylefleet.audit import papers
 from stylefleet.audit.findings import Audit
 from stylefleet.audit.members import Members, Prints, prints
 from stylefleet.audit.outputs import Outputs
-from stylefleet.audit.reading import pages, read_all
 from stylefleet.audit.shard import Judged, Said, judge
 from stylefleet.errors import NotFound, RecordUnreadable, RunUnderWay
 from stylefleet.naming import Ref
@@ -21,6 +20,7 @@ from stylefleet.planner import load_plan
 from stylefleet.receipt import Receipt
 from stylefleet.status import Status
 from stylefleet.store import Store
+from stylefleet.streams import chunks, in_order
 from stylefleet.tasks import Task, tasks_from_bytes
 
 KEYS_A_PAGE = 1000
@@ -114,7 +114,7 @@ class _Auditor:
 
     def _shards(self) -> _Sums:
         audit, sums, tasks = self._audit, _Sums(), 0
-        for entry, seen in zip(self._plan.shards, read_all(self._seen, self._plan.shards), strict=True):
+        for entry, seen in zip(self._plan.shards, in_order(self._seen, self._plan.shards), strict=True):
             judged = seen.judged
             tasks += entry.tasks
             audit.looked_at["shards"] += 1
@@ -188,7 +188,7 @@ class _Auditor:
     # --- checkpoints ----------------------------------------------------------------------------------------------
 
     def _checkpoints(self, ended: Members, unfinished: Members) -> None:
-        for page in pages(self._checkpoint_keys(), KEYS_A_PAGE):
+        for page in chunks(self._checkpoint_keys(), KEYS_A_PAGE):
             wanted = prints((key.rpartition("/")[2],) for key in page)
             self._audit.looked_at["checkpoints"] += len(page)
             of_ended, of_unfinished = ended.have(wanted), unfinished.have(wanted)
