@@ -211,7 +211,8 @@ class Worker:
             hung = True
             raise
         finally:
-            for pool in (self._fetchers, self._keepers, self._computer, self._clerk):
+            # The clerk before the keepers: who waits for a result that is called off then waits for ever.
+            for pool in (self._fetchers, self._computer, self._clerk, self._keepers):
                 pool.shutdown(wait=not (self._stop.told or hung), cancel_futures=True)
 
 

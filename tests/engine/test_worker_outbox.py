@@ -7,12 +7,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from stylefleet import outbox
+from stylefleet import outbox, worker
 from stylefleet.errors import StoreUnavailable
 from stylefleet.naming import Ref
 from stylefleet.stopping import Stop, Stopped
 from tests.engine.scripted import World, scripted
 from tests.fleet import eventually
+from tests.mortal_store import Killed
 
 PATIENCE_SECONDS = 60
 
@@ -55,11 +56,11 @@ def in_a_thread(world: World) -> threading.Thread:
 def test_the_next_batch_is_optimized_while_the_store_takes_its_time(world: World, part: str) -> None:
     shapes(world, 10, 20)
     held = Held(world, part)
-    worker = in_a_thread(world)
+    attempt = in_a_thread(world)
     eventually(lambda: len(world.begun) == 2, "the second batch is begun", seconds=PATIENCE_SECONDS)
     assert world.receipts() == {}
     held.let_go.set()
-    worker.join(PATIENCE_SECONDS)
+    attempt.join(PATIENCE_SECONDS)
     assert set(world.receipts()) == {10, 20}
 
 
@@ -70,12 +71,12 @@ def test_no_more_batches_are_begun_than_the_store_has_room_for(
     shapes(world, *range(10, 70, 10))
     monkeypatch.setattr(outbox, bound, {"PICTURES_MAX": 2, "PIXELS_MAX": 32 * (16 + 18 + 20) - 1}[bound])
     held = Held(world, "restyled/")
-    worker = in_a_thread(world)
+    attempt = in_a_thread(world)
     eventually(lambda: len(held.held) == 2, "two results wait for the store", seconds=PATIENCE_SECONDS)
-    worker.join(0.5)
+    attempt.join(0.5)
     assert len(world.begun) == 2
     held.let_go.set()
-    worker.join(PATIENCE_SECONDS)
+    attempt.join(PATIENCE_SECONDS)
     assert set(world.receipts()) == set(range(10, 70, 10))
 
 
@@ -86,7 +87,28 @@ def test_a_picture_that_is_larger_than_the_outbox_is_done_when_that_is_empty(
     monkeypatch.setattr(outbox, "PIXELS_MAX", 1)
     world.run()
     assert set(world.receipts()) == {10, 20}
-    assert [key.partition("/")[0] for key in world.store.puts] == ["attempts", *["restyled", "runs"] * 2]
+    order = [part for key in world.store.puts for part in ("restyled/", "/receipts/") if part in key]
+    assert order == ["restyled/", "/receipts/"] * 2
+
+
+def test_an_attempt_that_dies_of_what_nobody_foresaw_waits_for_no_result_that_was_called_off(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "KEEPERS", 1)
+    world.picture(10, 20)  # one batch: the result of the second picture queues behind that of the first
+    world.picture(30, size=(20, 32))
+    held = Held(world, "restyled/")
+
+    def at_step(_step: int) -> None:
+        if len(world.begun) == 2:
+            threading.Timer(0.2, held.let_go.set).start()
+            raise Killed
+
+    world.at_step = at_step
+    attempt = threading.Thread(target=pytest.raises, args=(Killed, world.run), daemon=True)
+    attempt.start()
+    attempt.join(PATIENCE_SECONDS)
+    assert not attempt.is_alive()
 
 
 def test_a_batch_has_one_part_of_receipts(world: World) -> None:
