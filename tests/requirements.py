@@ -26,7 +26,10 @@ class Part:
     """Which tests are skipped without it."""
 
 
-PARTS = (Part(program="chromium", packages=("chromium",), used_by="tests of pages in a real browser"),)
+PARTS = (
+    Part(program="chromium", packages=("chromium",), used_by="tests of pages in a real browser"),
+    Part(program="prometheus", packages=("prometheus",), used_by="tests of metrics, rules and dashboards"),
+)
 
 
 def missing() -> list[Part]:

@@ -27,6 +27,22 @@ class EngineFacts:
     precision: str
     precision_reason: str
     device: str
+    gpus: int = 0
+    """That a worker uses."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttemptStart:
+    """What an attempt at a shard met when it set out."""
+
+    style_hits: int
+    """Style targets that were in the cache."""
+    style_misses: int
+    """Style targets that it had to compute."""
+    died: int
+    """Attempts before it that died since the last one that got so far: killed, out of memory, lost with their node."""
+    stopped: int
+    """Attempts before it that were told to end since then: evicted, preempted, paused."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +77,11 @@ class Receipt:
     finished_at: datetime
     engine: EngineFacts | None
     """None where no engine was needed to see the failure."""
+    worker_seconds: float = 0.0
+    """Wall time of the worker since it last wrote receipts, or since it began, divided among those it writes now: over
+    all receipts, what the run has taken of workers' time. 0 in receipts of earlier versions."""
+    start: AttemptStart | None = None
+    """On the first receipt of an attempt only."""
 
 
 def to_lines(receipts: Iterable[Receipt]) -> bytes:
@@ -69,12 +90,14 @@ def to_lines(receipts: Iterable[Receipt]) -> bytes:
     for receipt in receipts:
         data = asdict(receipt) | {"finished_at": receipt.finished_at.isoformat()}
         data["stage_seconds"] = {k: round(v, 4) for k, v in receipt.stage_seconds.items()}
+        data["worker_seconds"] = round(receipt.worker_seconds, 4)
         lines.append(json.dumps(data, ensure_ascii=False) + "\n")
     return "".join(lines).encode()
 
 
 _NAMES = {f.name for f in fields(Receipt)}
 _ENGINE_NAMES = {f.name for f in fields(EngineFacts)}
+_START_NAMES = {f.name for f in fields(AttemptStart)}
 
 
 def from_lines(data: bytes) -> list[Receipt]:
@@ -91,6 +114,8 @@ def _from_json(data: dict[str, Any]) -> Receipt:
     known["finished_at"] = datetime.fromisoformat(known["finished_at"])
     if known["engine"] is not None:
         known["engine"] = EngineFacts(**{k: v for k, v in known["engine"].items() if k in _ENGINE_NAMES})
+    if known.get("start") is not None:
+        known["start"] = AttemptStart(**{k: v for k, v in known["start"].items() if k in _START_NAMES})
     return Receipt(**known)
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from stylefleet import receipt
 from stylefleet.errors import RecordUnreadable
+from stylefleet.receipt import AttemptStart
 from tests.builders import FACTS, NOW, failed_receipt, make_receipt, make_task
 
 
@@ -19,6 +20,12 @@ def test_receipts_are_read_back_with_every_field() -> None:
         make_receipt("catalog/a.jpg", shard=3),
         failed_receipt("catalog/b.jpg"),
         make_receipt("catalog/c.jpg", finished_at=NOW + timedelta(microseconds=7)),
+        make_receipt(
+            "catalog/d.jpg",
+            worker_seconds=2.5,
+            start=AttemptStart(style_hits=2, style_misses=1, died=1, stopped=3),
+            engine=replace(FACTS, gpus=1),
+        ),
     ]
     assert receipt.from_lines(receipt.to_lines(written)) == written
 
@@ -51,6 +58,16 @@ def test_fields_of_a_newer_version_are_left_out() -> None:
     data = json.loads(receipt.to_lines([make_receipt()]))
     data["joules"] = 5
     data["engine"]["driver"] = "570.1"
+    data["start"] = {"style_hits": 2, "style_misses": 0, "died": 0, "stopped": 0, "mood": "good"}
+    start = AttemptStart(style_hits=2, style_misses=0, died=0, stopped=0)
+    assert receipt.from_lines(json.dumps(data).encode()) == [make_receipt(start=start)]
+
+
+def test_fields_that_an_earlier_version_did_not_know_are_their_defaults() -> None:
+    data = json.loads(receipt.to_lines([make_receipt()]))
+    for late in ("worker_seconds", "start"):
+        del data[late]
+    del data["engine"]["gpus"]
     assert receipt.from_lines(json.dumps(data).encode()) == [make_receipt()]
 
 
