@@ -159,7 +159,7 @@ class FakeCluster:
                 etag = self._store.put(task.output, f"restyled {task.content.key}".encode(), metadata=mark)
                 one = make_receipt(task, result_etag=etag)
             key = naming.receipts_key(name, run, index, attempt, len(parts))
-            line = receipt.to_lines([replace(one, shard=index, attempt=attempt)])
+            line = receipt.to_lines([replace(one, shard=index, attempt=attempt, worker_seconds=2.5)])
             self._store.put(Ref(self._bucket, key), line, if_absent=True)
             parts.append(next(iter(self._store.list(Ref(self._bucket, key)))))
         return True

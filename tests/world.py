@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -100,6 +101,12 @@ class World:
         self.cluster.work(name=name, **how)
         self.cluster.finish(name=name)
         self.tick(2)
+
+    def shown(self, name: str) -> Counter[tuple[str, ...]]:
+        """Values of the samples of this name that are not zero, by their labels' values."""
+        samples = [s for family in self.metrics.registry.collect() for s in family.samples if s.name == name]
+        assert samples, f"{name} is not shown"
+        return Counter({tuple(s.labels.values()): s.value for s in samples if s.value})
 
     def failures(self, scope: str = "manifest") -> float:
         value = self.metrics.registry.get_sample_value("stylefleet_reconcile_failures_total", {"scope": scope})

@@ -16,7 +16,8 @@ import structlog
 from stylefleet import naming
 from stylefleet import tenants as tenancy
 from stylefleet.cluster import Cluster
-from stylefleet.errors import StylefleetError
+from stylefleet.count_book import CountBook
+from stylefleet.errors import PreconditionFailed, StylefleetError
 from stylefleet.gate import Gate
 from stylefleet.inbox import Inbox, Markers, Submission, inbox_of
 from stylefleet.jobs import JobView, WorkerTemplate
@@ -65,6 +66,7 @@ class Controller:
         self._gate = Gate(self._limits)
         self._newcomers = Newcomers(store)
         self._book = StatusBook(store, bucket)
+        self._counts = CountBook(store, bucket, show=metrics.totals.show, price_per_gpu_hour=metrics.price_per_gpu_hour)
         self._keeper = RunKeeper(
             store=store,
             cluster=cluster,
@@ -73,6 +75,7 @@ class Controller:
             template=template,
             pace=pace,
             metrics=metrics,
+            counts=self._counts,
             tenants=self._tenants,
             gate=self._gate,
             book=self._book,
@@ -84,7 +87,7 @@ class Controller:
         """The tick in which the cluster could be asked last why nobody is at work on a run."""
         self._ask_every = 1
         """Ticks between two questions why nobody is at work on one run."""
-        self._gone_once: set[str] | None = None
+        self._gone_once: set[str] = set()
 
     def tick(self) -> bool:
         """One look at everything; whether newcomers had to wait for the next one, which should come at once.
@@ -100,18 +103,25 @@ class Controller:
         for job in self._cluster.list_jobs():
             if job.bucket == self._bucket:
                 jobs[self._owner(job)][job.run] = job
-        if self._gone_once is None:
-            self._book.load_all()
-            self._gone_once = set()
+        if self._counts.outdated:
+            self._begin_anew()
         self._begin_turns(inbox, jobs)
         newcomers_left = self._advance_all(inbox, jobs)
         for twin in inbox.twins:
             self._guarded(twin.ref.key, lambda: self._keeper.reject_twin(twin))  # noqa: B023 - called at once
         self._end_orphans(inbox.manifests.keys(), jobs)
-        self._set_gauges()
+        self._record()
+        self._set_gauges(inbox, jobs)
         self._metrics.tick_seconds.observe(time.monotonic() - started)
         self._metrics.last_tick.set_to_current_time()
         return newcomers_left
+
+    def _begin_anew(self) -> None:
+        """At the start, and where another controller was at work meanwhile."""
+        self._keeper.runs.clear()  # every receipt is to be shown to who counts
+        self._counts.load()
+        self._book.load_all()
+        self._counts.settle(self._book.get)
 
     def _begin_turns(self, inbox: Inbox, jobs: Mapping[str, JobsByRun]) -> None:
         """Let the gate know what lives; Jobs that were begun with fewer workers than they want may get more."""
@@ -232,18 +242,48 @@ class Controller:
         known = (jobs.keys() | self._book.live_names()).difference(names)
         # Without the setting tenants' runs rest: a variable that was forgotten must not cancel them.
         gone = {name for name in known if tenancy.concerns(name, self._tenants)}
-        for name in sorted(gone & (self._gone_once or set()))[:URGENT_MAX]:
+        for name in sorted(gone & self._gone_once)[:URGENT_MAX]:
             own = jobs.get(name, {}).values()
             self._guarded(name, lambda: self._keeper.end_orphan(name, own))  # noqa: B023 - called at once
         self._gone_once = gone
 
-    def _set_gauges(self) -> None:
+    # --- what is said of it all -----------------------------------------------------------------------------------
+
+    def _record(self) -> None:
+        """Make durable what was counted, and after that the progress."""
+        try:
+            self._counts.commit()
+        except PreconditionFailed:
+            log.warning("counts_overtaken")
+            return  # another controller has counted: the next tick begins with what it wrote
+        now = self._store.now()
+        for name, run in list(self._keeper.runs.items()):
+            self._guarded(name, lambda: run.record_progress(now))  # noqa: B023 - called at once
+
+    def _set_gauges(self, inbox: Inbox, jobs: Mapping[str, JobsByRun]) -> None:
         names = self._book.live_names()
         live = [run for name, run in self._keeper.runs.items() if name in names]
-        waiting = sum(1 for run in live if run.waiting)
-        self._ask_every = math.ceil(waiting / ASKED_MAX) or 1
-        self._metrics.runs.labels(state="waiting").set(waiting)
+        waiting = [run for run in live if run.waiting]
+        self._ask_every = math.ceil(len(waiting) / ASKED_MAX) or 1
         paused = sum(1 for run in live if run.paused)
-        self._metrics.runs.labels(state="paused").set(paused)
-        self._metrics.runs.labels(state="running").set(len(live) - waiting - paused)
-        self._metrics.pending_tasks.set(sum(run.plan.tasks - run.tally.ended for run in live))
+        metrics, now = self._metrics, self._store.now()
+        metrics.runs.labels(state="waiting").set(len(waiting))
+        metrics.runs.labels(state="paused").set(paused)
+        metrics.runs.labels(state="running").set(len(live) - len(waiting) - paused)
+        metrics.pending_pictures.set(sum(run.plan.tasks - run.tally.ended for run in live))
+        queued = [listed for name, listed in inbox.manifests.items() if self._is_queued(name)]
+        metrics.queued_manifests.set(len(queued))
+        since = [listed.modified_at for listed in queued]
+        since += [run.submission.put_at for run in waiting if run.submission is not None]
+        metrics.queue_oldest.set(min(since).timestamp() if since else 0)
+        at_work = [job for own in jobs.values() for job in own.values() if not job.finished]
+        metrics.workers.labels(state="wanted").set(sum(job.workers for job in at_work if not job.suspended))
+        metrics.workers.labels(state="active").set(sum(job.active for job in at_work))
+        metrics.workers.labels(state="ready").set(sum(job.ready for job in at_work))
+        metrics.seconds_left.set(max((run.eta_seconds for run in live), default=0.0))
+        metrics.behind_deadline.set(sum(1 for run in live if run.is_behind_deadline(now)))
+
+    def _is_queued(self, name: str) -> bool:
+        """Whether it was not taken up yet."""
+        known = self._book.remembered(name)
+        return name not in self._keeper.runs and not (known is not None and known.phase.final)

@@ -15,6 +15,7 @@ cache/style/DIGEST                                 style targets, content-addres
 cache/timings/gpu.json                             what pictures took, for the next plan; cpu.json without GPUs
 checkpoints/TASK_ID                                a picture in the works, for the next attempt; gone when it is done
 attempts/NAME/RUN/00042/ATTEMPT                    what that attempt has in its hands; gone when it ends, unless it dies
+metrics/totals.json                                what the counters stand at, and which receipts are in them
 
 Where the inbox has tenants, each has a folder of it, `jobs/TENANT/NAME.yaml`, and NAME is `TENANT/NAME` in every key
 above: `status/TENANT/NAME.json`, `runs/TENANT/NAME/RUN/...`. The caches are `cache/style/TENANT/DIGEST`,
@@ -38,7 +39,17 @@ RUNS_PREFIX = "runs/"
 CACHE_PREFIX = "cache/"
 CHECKPOINTS_PREFIX = "checkpoints/"
 ATTEMPTS_PREFIX = "attempts/"
-OWN_PREFIXES = (INBOX_PREFIX, STATUS_PREFIX, RUNS_PREFIX, CACHE_PREFIX, CHECKPOINTS_PREFIX, ATTEMPTS_PREFIX)
+METRICS_PREFIX = "metrics/"
+TOTALS_KEY = f"{METRICS_PREFIX}totals.json"
+OWN_PREFIXES = (
+    INBOX_PREFIX,
+    STATUS_PREFIX,
+    RUNS_PREFIX,
+    CACHE_PREFIX,
+    CHECKPOINTS_PREFIX,
+    ATTEMPTS_PREFIX,
+    METRICS_PREFIX,
+)
 """Folders of the service's own bucket that no manifest may write to."""
 
 NAME_PATTERN = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -206,6 +217,12 @@ def shard_of_receipts(name: str, run: str, key: str) -> int | None:
     """The shard of a key below `receipts_prefix`; None where somebody put something else there."""
     folder = key.removeprefix(receipts_prefix(name, run)).partition("/")[0]
     return int(folder) if folder.isdecimal() else None
+
+
+def attempt_part(key: str) -> tuple[str, int]:
+    """Attempt and number of part of receipts; all of another name, and 0, where somebody put something else there."""
+    attempt, dash, part = key.rpartition("/")[2].removesuffix(".jsonl").rpartition("-")
+    return (attempt, int(part)) if dash and part.isdecimal() else (key, 0)
 
 
 def done_key(name: str, run: str, shard: int, attempt: str) -> str:

@@ -12,6 +12,7 @@ from stylefleet import manifest as manifests
 from stylefleet import naming, planner, timing_book, yaml_positions
 from stylefleet import tenants as tenancy
 from stylefleet.cluster import Cluster
+from stylefleet.count_book import CountBook
 from stylefleet.errors import FieldError, ManifestInvalid, PreconditionFailed, StylefleetError
 from stylefleet.gate import Gate
 from stylefleet.inbox import Markers, Submission
@@ -47,6 +48,7 @@ class RunKeeper:
         template: WorkerTemplate,
         pace: Pace,
         metrics: ControllerMetrics,
+        counts: CountBook,
         tenants: Tenants,
         gate: Gate,
         book: StatusBook,
@@ -58,6 +60,7 @@ class RunKeeper:
         self._template = template
         self._pace = pace
         self._metrics = metrics
+        self._counts = counts
         # Of one clock, the store's: what this machine's says is never compared with the time of an object.
         self._clock = store.now
         self._tenants = tenants
@@ -123,6 +126,7 @@ class RunKeeper:
             planned = planner.load_plan(self._store, self._bucket, name, run_id)
             plan = planned or self._plan(name, run_id, found.data, allowed)
             run = RunWatch(self._store, self._bucket, plan, submission, is_new=planned is None)
+            self._count_rest(name, run_id)
             self.runs[name] = run
         except ManifestInvalid as error:
             self._reject(name, run_id, submission, error)
@@ -133,6 +137,15 @@ class RunKeeper:
             self._hold_up(name, run_id, error)
             raise
         self._go_on(run, own_jobs, asked, may_ask=may_ask)
+
+    def _count_rest(self, name: str, run_id: str) -> None:
+        """Of runs of that name before this one, whose workers are gone: what nobody counted yet."""
+        for other in self._counts.others(name, run_id):
+            plan = planner.load_plan(self._store, self._bucket, name, other)
+            if plan is not None:
+                run = RunWatch(self._store, self._bucket, plan, None)
+                run.read_receipts(self._counts, self._clock(), all_of_them=True)
+            self._counts.superseded(other)
 
     def _go_on(self, run: RunWatch, own_jobs: JobsByRun, asked: Markers, *, may_ask: bool) -> None:
         name, run_id = run.plan.name, run.plan.run
@@ -223,13 +236,13 @@ class RunKeeper:
 
     def _step(self, run: RunWatch, job: JobView | None, asked: Markers, *, may_ask: bool) -> None:
         # What is decided for good needs every receipt; what is only shown can wait for the rest.
-        run.read_receipts(self._metrics, self._clock(), all_of_them=job is None or bool(job.finished))
+        run.read_receipts(self._counts, self._clock(), all_of_them=job is None or bool(job.finished))
         known = self._book.get(run.plan.name)
         ending = known.ending if known is not None and known.run == run.plan.run else None
         observe = partial(run.observed, job, self._cluster, self._clock(), asked=asked, ending=ending)
         observed = observe()
         if ending is None and early_end(run.plan, observed) is not None:
-            run.read_receipts(self._metrics, self._clock(), all_of_them=True)
+            run.read_receipts(self._counts, self._clock(), all_of_them=True)
             observed = observe()
         actions, waits = reconcile(run.plan, observed), ""
         if not any(isinstance(a, CreateJob) for a in actions):
@@ -273,7 +286,11 @@ class RunKeeper:
         # The report before the status: who reads a final phase finds the report.
         report = run.write_report(finish, now)
         timing_book.learn(self._store, self._bucket, plan, run.tally.sums)
-        self._book.put(run.final_status(finish, report, now), now)
+        # Nor is its last word said before its receipts are counted: nobody reads them after that.
+        self._counts.commit()
+        final = run.final_status(finish, report, now)
+        self._book.put(final, now)
+        self._counts.ended(final)
         self.runs.pop(plan.name, None)
         log.info("finished", manifest=plan.name, run=plan.run, phase=finish.phase.value, message=finish.message)
 
@@ -290,6 +307,7 @@ class RunKeeper:
             finished_at=self._clock(),
         )
         self._book.put(rejected, self._clock())
+        self._metrics.manifests_rejected.labels(reason=rejected.reason).inc()
         log.info("rejected", manifest=name, errors=[str(e) for e in error.errors])
 
     def reject_twin(self, twin: Listed) -> None:
@@ -317,7 +335,7 @@ class RunKeeper:
         run = self.runs.get(name)
         if run is None or run.plan.run != known.run:
             run = RunWatch(self._store, self._bucket, plan, known.submission)
-        run.read_receipts(self._metrics, self._clock(), all_of_them=True)
+        run.read_receipts(self._counts, self._clock(), all_of_them=True)
         kept = run.tally.done + plan.skipped
         message = f"the manifest was deleted; {kept} of {plan.pictures} pictures have a result"
         self._finish(Finish(phase=Phase.CANCELLED, message=message), run)

@@ -10,11 +10,11 @@ import structlog
 from stylefleet import diagnosis, failures, naming, progress, receipt, status
 from stylefleet.cluster import Cluster
 from stylefleet.cost import predicted_seconds
+from stylefleet.count_book import CountBook
 from stylefleet.errors import NotFound, RecordUnreadable
 from stylefleet.inbox import Markers, Submission
 from stylefleet.indexes import parse_indexes
 from stylefleet.jobs import JobView
-from stylefleet.metrics import ControllerMetrics
 from stylefleet.naming import Ref
 from stylefleet.plan import Plan
 from stylefleet.planner import Pace, load_plan
@@ -57,7 +57,6 @@ class RunWatch:
         """Keys of the receipts in the tally, by shard; only of shards that are not complete."""
         self._position = ""
         """The key up to which the receipts were looked at; empty where all were."""
-        self._all_seen_once = is_new
         self._recorded = len(self.tally.complete)
         self._recorded_at: datetime | None = None
         self._waiting_since: datetime | None = None
@@ -67,6 +66,8 @@ class RunWatch:
         """The uid of the Job whose pods were seen at work."""
         self.paused = False
         """Whether no worker is to be at work."""
+        self.eta_seconds = 0.0
+        """Until its end, as its status last said; 0 where it said nothing."""
         self._pace_since = (plan.planned_at, 0)
         """From when on the pace is measured, and how many tasks had ended by then: a pause is no work."""
 
@@ -74,6 +75,13 @@ class RunWatch:
     def waiting(self) -> bool:
         """Whether no worker was at work at the last look."""
         return self._waiting_since is not None
+
+    def is_behind_deadline(self, now: datetime) -> bool:
+        """Whether it will end after its deadline, if it goes on like this."""
+        limit = self.plan.terms.deadline_seconds
+        if limit is None or self.submission is None:
+            return False
+        return (now - self.submission.put_at).total_seconds() + self.eta_seconds > limit
 
     def whole_plan(self) -> Plan:
         """The plan with its shards. Raises RecordUnreadable where somebody took it away."""
@@ -84,32 +92,25 @@ class RunWatch:
 
     # --- receipts -------------------------------------------------------------------------------------------------
 
-    def read_receipts(self, metrics: ControllerMetrics, now: datetime, *, all_of_them: bool) -> None:
-        """Add new receipts to the tally and the metrics; so many at the most, where not `all_of_them` are needed.
-
-        Those of the first time through are not counted anew: a controller before this one has, or none was there to
-        count.
-        """
+    def read_receipts(self, counts: CountBook, now: datetime, *, all_of_them: bool) -> None:
+        """Add new receipts to the tally and to what is counted; so many at the most, where not `all_of_them` are
+        needed."""
+        counts.begun(self.plan.name, self.plan.run)
         if self._is_new:
             self._is_new = False  # for this look only: what is asked for now may be done although no answer says so
             return
         start = "" if all_of_them else self._position
         new, self._position = self._new_receipts(start, unlimited=all_of_them)
+        # Of two objects that tell of one task the counted one first: the other then has no news.
+        new.sort(key=lambda each: not counts.is_counted(self.plan.run, each[0], each[1].key))
         data_of_all = in_order(lambda each: self._store.get(each[1]).data, new)
         for (shard, ref), data in zip(new, data_of_all, strict=True):
-            for one in receipt.from_lines(data):
-                if not self.tally.add(one):
-                    continue
-                if self._all_seen_once:
-                    metrics.observe(one)
-                else:
-                    metrics.done_at(one)
+            fresh = [one for one in receipt.from_lines(data) if self.tally.add(one)]
+            complete = shard in self.tally.complete
+            counts.saw(self.plan.name, self.plan.run, shard, ref.key, fresh, complete=complete, now=now)
             self._read.setdefault(shard, set()).add(ref.key)
         for shard in self._read.keys() & self.tally.complete:
             del self._read[shard]
-        if not self._position:
-            self._all_seen_once = True
-        self._record_progress(now)
 
     def _new_receipts(self, start: str, *, unlimited: bool) -> tuple[list[tuple[int, Ref]], str]:
         """Shard and place of receipts that were not read yet, and where the next look begins."""
@@ -126,7 +127,8 @@ class RunWatch:
                 return new, listed.ref.key
         return new, ""
 
-    def _record_progress(self, now: datetime) -> None:
+    def record_progress(self, now: datetime) -> None:
+        """Where it is due. Not before these shards are counted for good: nobody reads their receipts after this."""
         complete = len(self.tally.complete)
         due = self._recorded_at is None or abs(now - self._recorded_at) >= PROGRESS_AFTER
         if complete > self._recorded and due:
@@ -181,22 +183,24 @@ class RunWatch:
         seconds_per_task = plan.seconds_per_picture or predicted_seconds(plan.recipe, flops=pace.worker_flops)
         ending = observed.ending or early_end(plan, observed)
         if self.paused and ending is None:
+            self.eta_seconds = 0.0
             return self._paused_status(job, now)
         pace_since, ended_before = self._pace_since
         parallelism = job.parallelism if job is not None else plan.parallelism
+        self.eta_seconds = status.eta_seconds(
+            ended=self.tally.ended - ended_before,
+            pending=plan.tasks - self.tally.ended,
+            seconds_per_task=seconds_per_task / min(parallelism, pace.workers_max or parallelism),
+            started_at=pace_since,
+            now=now,
+        )
         return replace(
             self._plain_status(Phase.RUNNING),
             reason=ending.reason if ending else "",
             message="being cancelled" if observed.cancelled else f"being ended: {ending.because}" if ending else "",
             ending=ending,
             waiting_because=self._waiting_because,
-            eta_seconds=status.eta_seconds(
-                ended=self.tally.ended - ended_before,
-                pending=plan.tasks - self.tally.ended,
-                seconds_per_task=seconds_per_task / min(parallelism, pace.workers_max or parallelism),
-                started_at=pace_since,
-                now=now,
-            ),
+            eta_seconds=self.eta_seconds,
         )
 
     def _why_waiting(self, job: JobView | None, cluster: Cluster, now: datetime, *, may_ask: bool) -> str:

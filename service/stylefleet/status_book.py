@@ -42,7 +42,7 @@ class StatusBook:
         self._all_loaded = False
 
     def load_all(self) -> None:
-        """Read every status of the bucket; once, at the start, to find runs whose manifest is gone."""
+        """Read every status of the bucket: also those of runs whose manifest is gone."""
         listing = self._store.list(Ref(self._bucket, naming.STATUS_PREFIX))
         names = [o.ref.key.removeprefix(naming.STATUS_PREFIX).removesuffix(".json") for o in listing]
         self._pages.update(zip(names, in_order(self._read, names), strict=True))

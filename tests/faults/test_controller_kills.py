@@ -116,7 +116,7 @@ def test_a_controller_that_sleeps_in_any_call_until_the_run_is_over_changes_noth
     while True:
         sleeper = Sleeper(when=when, number=points + 1, scenario=scenario)
         sleeper.play()
-        check(sleeper.world, scenario, jobs_too_many=1, counted_once=False)
+        check(sleeper.world, scenario, jobs_too_many=1)
         if not sleeper.slept:
             break
         points += 1

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 
 import pytest
 import structlog
@@ -762,16 +763,86 @@ def test_each_picture_is_counted_once_in_the_metrics(world: World) -> None:
     world.cluster.work(most=1, bad={"catalog/c.jpg": "too_small"})
     world.tick()
     registry = world.metrics.registry
-    assert registry.get_sample_value("stylefleet_pending_tasks") == 1
+    assert registry.get_sample_value("stylefleet_pending_pictures") == 1
     assert registry.get_sample_value("stylefleet_runs", {"state": "waiting"}) == 1
     world.cluster.work()
     world.cluster.finish()
     world.tick(3)
-    assert registry.get_sample_value("stylefleet_tasks_total", {"outcome": "done", "reason": ""}) == 2
-    assert registry.get_sample_value("stylefleet_tasks_total", {"outcome": "failed", "reason": "too_small"}) == 1
-    assert registry.get_sample_value("stylefleet_pending_tasks") == 0
+    assert registry.get_sample_value("stylefleet_pictures_total", {"outcome": "done", "reason": ""}) == 2
+    assert registry.get_sample_value("stylefleet_pictures_total", {"outcome": "failed", "reason": "too_small"}) == 1
+    assert registry.get_sample_value("stylefleet_pending_pictures") == 0
     assert registry.get_sample_value("stylefleet_runs", {"state": "running"}) == 0
     assert registry.get_sample_value("stylefleet_reconcile_last_success_timestamp_seconds")
+
+
+def test_what_is_done_while_no_controller_is_there_is_counted_by_the_next_and_nothing_again(world: World) -> None:
+    world.submit()
+    world.tick()
+    world.cluster.work(only={0})
+    world.tick()
+    counted = sum(world.shown("stylefleet_pictures_total").values())
+    assert counted > 0
+    world.cluster.work()
+    world.restart()
+    world.tick()
+    assert sum(world.shown("stylefleet_pictures_total").values()) == 3 > counted
+    world.cluster.finish()
+    for _ in range(2):
+        world.tick(2)
+        world.restart()
+    world.tick()
+    assert sum(world.shown("stylefleet_pictures_total").values()) == 3
+    assert world.shown("stylefleet_run_duration_seconds_count") == {("Succeeded",): 1}
+
+
+def test_what_the_workers_of_a_superseded_run_still_did_is_counted(world: World) -> None:
+    world.submit()
+    world.tick()
+    world.cluster.work(only={0})
+    done = len(world.cluster.computed)
+    world.submit(output={"prefix": "s3://shop/other/"})
+    world.tick(3)
+    assert len(world.cluster.created) == 2
+    assert world.shown("stylefleet_pictures_total") == {("done", ""): done}
+
+
+def test_the_queue_its_age_and_the_workers_are_shown(world: World) -> None:
+    world.submit()
+    world.tick()
+    put_at = world.now - timedelta(seconds=10)
+    world.tick()
+    value = world.metrics.registry.get_sample_value
+    assert value("stylefleet_queue_oldest_timestamp_seconds") == put_at.timestamp()
+    assert value("stylefleet_workers", {"state": "wanted"}) == 2
+    assert value("stylefleet_workers", {"state": "ready"}) == 0
+    assert value("stylefleet_estimated_seconds_left") == world.status().eta_seconds
+    for job in world.cluster.jobs.values():
+        job["status"] |= {"active": 2, "ready": 1}
+    world.tick()
+    assert value("stylefleet_queue_oldest_timestamp_seconds") == 0
+    assert value("stylefleet_workers", {"state": "active"}) == 2
+    assert value("stylefleet_workers", {"state": "ready"}) == 1
+    world.work_to_the_end()
+    assert value("stylefleet_estimated_seconds_left") == 0
+    assert value("stylefleet_workers", {"state": "wanted"}) == 0
+
+
+def test_a_run_that_will_miss_its_deadline_is_shown_before_it_does(world: World) -> None:
+    world.submit(run={"parallelism": 1, "deadline": "90m"})
+    world.tick()
+    behind = partial(world.metrics.registry.get_sample_value, "stylefleet_runs_behind_deadline")
+    assert behind() == 0
+    world.now += timedelta(minutes=60)
+    world.cluster.work(most=1, only={0})
+    world.tick()
+    assert world.status().phase is Phase.RUNNING
+    assert behind() == 1
+
+
+def test_a_refused_manifest_is_counted_by_its_reason(world: World) -> None:
+    world.put("broken.yaml", b"no: manifest")
+    world.tick(3)
+    assert world.shown("stylefleet_manifests_rejected_total") == {("ManifestInvalid",): 1}
 
 
 def test_the_jobs_of_another_service_in_the_namespace_are_left_alone() -> None:
@@ -859,7 +930,7 @@ def test_finished_manifests_are_not_read_again_also_after_a_restart(world: World
     gets: list[str] = []
     world.store.before = lambda method, ref: gets.append(ref.key) if method == "get" else None  # type: ignore[attr-defined]
     world.tick(2)
-    assert sorted(gets) == ["status/broken.json", "status/spring.json"]
+    assert sorted(gets) == ["metrics/totals.json", "status/broken.json", "status/spring.json"]
 
 
 def test_the_status_of_an_older_version_learns_which_put_it_speaks_of(world: World) -> None:

@@ -50,7 +50,7 @@ def server() -> Iterator[Server]:
 def test_the_metrics_are_served_as_text(server: Server) -> None:
     code, body = server.get("/metrics")
     assert code == 200
-    assert 'stylefleet_tasks_total{outcome="done",reason=""} 0.0' in body
+    assert 'stylefleet_manifests_rejected_total{reason="ManifestInvalid"} 0.0' in body
 
 
 def test_a_controller_that_just_started_is_alive_and_not_ready(server: Server) -> None:

@@ -28,7 +28,6 @@ def test_the_controller_and_the_command_line_never_load_tensorflow(modules: str)
 WALL_CLOCK = {
     "cluster_local.py": "creation times of its own Jobs, which it compares with one another",
     "leader.py": "the times in a Lease, which are for people",
-    "metrics.py": "what Prometheus compares with its own clock",
     "store_memory.py": "it is the store, whose clock this is",
     "store_s3.py": "how far this machine's clock is from the store's",
     "worker_main.py": "when a picture was done, for people; and the time between two checkpoints",

@@ -1,22 +1,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from datetime import datetime, timedelta
 
 import pytest
 from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.openmetrics.exposition import generate_latest
 
-from stylefleet import metrics as metrics_module
 from stylefleet.metrics import ControllerMetrics
 from stylefleet.receipt import STAGES
+from stylefleet.status import Phase
+from stylefleet.totals import RUN_PHASES, Totals
 from tests.builders import NOW, failed_receipt, make_receipt
 
 
 @pytest.fixture
 def metrics() -> ControllerMetrics:
-    return ControllerMetrics()
+    """Of a controller that leads."""
+    metrics = ControllerMetrics()
+    metrics.totals.show(Totals())
+    return metrics
 
 
 def families(metrics: ControllerMetrics) -> list[Metric]:
@@ -41,7 +43,7 @@ def test_names_follow_the_conventions_of_prometheus(metrics: ControllerMetrics) 
             case "counter":
                 assert names <= {f"{family.name}_total"}
             case "histogram":
-                assert family.name.endswith("_seconds")
+                assert family.name.endswith(("_seconds", "_size"))
                 assert names <= {f"{family.name}_{suffix}" for suffix in ("bucket", "sum", "count")}
             case "info":
                 assert names == {f"{family.name}_info"}
@@ -57,68 +59,60 @@ def test_the_registry_can_be_written_out(metrics: ControllerMetrics) -> None:
 
 def test_known_counters_exist_before_their_first_event(metrics: ControllerMetrics) -> None:
     registry = metrics.registry
-    assert value(registry, "stylefleet_tasks_total", outcome="done", reason="") == 0
+    assert value(registry, "stylefleet_pictures_total", outcome="done", reason="") == 0
     for stage in STAGES:
-        assert value(registry, "stylefleet_task_stage_duration_seconds_count", stage=stage) == 0
+        assert value(registry, "stylefleet_picture_stage_duration_seconds_count", stage=stage) == 0
+    for phase in RUN_PHASES:
+        assert value(registry, "stylefleet_run_duration_seconds_count", phase=phase) == 0
+    for result in ("hit", "miss"):
+        assert value(registry, "stylefleet_style_cache_lookups_total", result=result) == 0
+    for cause in ("died", "stopped"):
+        assert value(registry, "stylefleet_shard_retries_total", cause=cause) == 0
     for scope in ("tick", "manifest"):
         assert value(registry, "stylefleet_reconcile_failures_total", scope=scope) == 0
+    assert value(registry, "stylefleet_manifests_rejected_total", reason="ManifestInvalid") == 0
 
 
-def test_a_receipt_is_counted_by_outcome_and_reason_with_its_stages(metrics: ControllerMetrics) -> None:
-    metrics.observe(make_receipt(stage_seconds={"fetch": 0.25, "optimize": 2.0}))
-    metrics.observe(failed_receipt("catalog/b.jpg", reason="too_small"))
+def test_final_phases_are_those_of_a_status() -> None:
+    assert set(RUN_PHASES) == {p.value for p in Phase if p.final} - {Phase.REJECTED.value}
+
+
+def test_totals_are_shown_as_they_are() -> None:
+    metrics = ControllerMetrics(price_per_gpu_hour=3.0)
+    totals = Totals()
+    totals.add(
+        [
+            make_receipt(stage_seconds={"fetch": 0.25, "optimize": 2.0}, worker_seconds=1200.0),
+            failed_receipt("catalog/b.jpg", reason="too_small"),
+        ],
+        price_per_gpu_hour=3.0,
+        now=NOW,
+    )
+    totals.runs["Failed"].observe(61.0)
+    metrics.totals.show(totals)
     registry = metrics.registry
-    assert value(registry, "stylefleet_tasks_total", outcome="done", reason="") == 1
-    assert value(registry, "stylefleet_tasks_total", outcome="failed", reason="too_small") == 1
-    assert value(registry, "stylefleet_task_stage_duration_seconds_sum", stage="optimize") == 2.0
-    assert value(registry, "stylefleet_task_stage_duration_seconds_count", stage="fetch") == 2
+    assert value(registry, "stylefleet_pictures_total", outcome="done", reason="") == 1
+    assert value(registry, "stylefleet_pictures_total", outcome="failed", reason="too_small") == 1
+    assert value(registry, "stylefleet_picture_stage_duration_seconds_sum", stage="optimize") == 2.0
+    assert value(registry, "stylefleet_picture_stage_duration_seconds_count", stage="fetch") == 2
+    assert value(registry, "stylefleet_pixels_total") == 64 * 48
+    assert value(registry, "stylefleet_worker_seconds_total") == 1200.0
+    assert value(registry, "stylefleet_cost_total") == 1.0
+    assert value(registry, "stylefleet_price_per_gpu_hour") == 3.0
+    assert value(registry, "stylefleet_run_duration_seconds_bucket", phase="Failed", le="60.0") == 0
+    assert value(registry, "stylefleet_run_duration_seconds_bucket", phase="Failed", le="300.0") == 1
+    assert value(registry, "stylefleet_picture_last_success_timestamp_seconds") == NOW.timestamp()
 
 
-def test_a_failure_is_no_success(metrics: ControllerMetrics) -> None:
-    metrics.observe(failed_receipt("catalog/b.jpg"))
-    assert value(metrics.registry, "stylefleet_task_last_success_timestamp_seconds") == 0
+def test_who_stands_by_shows_no_totals_which_would_look_like_a_jump_when_it_leads() -> None:
+    names = {family.name for family in ControllerMetrics().registry.collect()}
+    assert "stylefleet_leader" in names
+    assert not {"stylefleet_pictures", "stylefleet_pixels", "stylefleet_run_duration_seconds"} & names
 
 
-LAST_SUCCESS = "stylefleet_task_last_success_timestamp_seconds"
-
-
-@pytest.fixture
-def at(monkeypatch: pytest.MonkeyPatch) -> Callable[[datetime], None]:
-    """Sets this machine's clock."""
-    return lambda now: monkeypatch.setattr(metrics_module.time, "time", now.timestamp)
-
-
-def test_the_newest_success_of_an_earlier_controller_stays_when_an_older_receipt_comes_later(
-    metrics: ControllerMetrics, at: Callable[[datetime], None]
-) -> None:
-    at(NOW + timedelta(hours=2))
-    metrics.done_at(make_receipt("catalog/a.jpg", finished_at=NOW))
-    metrics.done_at(make_receipt("catalog/b.jpg", finished_at=NOW - timedelta(hours=1)))
-    assert value(metrics.registry, LAST_SUCCESS) == NOW.timestamp()
-
-
-@pytest.mark.parametrize("skew", [timedelta(hours=1), -timedelta(hours=1)], ids=str)
-def test_a_success_counts_from_when_it_was_seen_whatever_the_workers_clock_says(
-    metrics: ControllerMetrics, at: Callable[[datetime], None], skew: timedelta
-) -> None:
-    at(NOW)
-    metrics.observe(make_receipt(finished_at=NOW + skew))
-    assert value(metrics.registry, LAST_SUCCESS) == NOW.timestamp()
-
-
-def test_a_worker_whose_clock_is_ahead_does_not_hide_a_standstill_from_the_next_controller(
-    metrics: ControllerMetrics, at: Callable[[datetime], None]
-) -> None:
-    at(NOW)
-    metrics.done_at(make_receipt(finished_at=NOW + timedelta(hours=1)))
-    assert value(metrics.registry, LAST_SUCCESS) == NOW.timestamp()
+def test_without_a_price_nothing_is_said_of_costs(metrics: ControllerMetrics) -> None:
+    assert not [family.name for family in families(metrics) if "cost" in family.name or "price" in family.name]
 
 
 def test_a_controller_without_election_counts_as_the_leader(metrics: ControllerMetrics) -> None:
     assert value(metrics.registry, "stylefleet_leader") == 1
-
-
-def test_two_controllers_in_one_process_do_not_share_counters() -> None:
-    one, other = ControllerMetrics(), ControllerMetrics()
-    one.observe(make_receipt())
-    assert value(other.registry, "stylefleet_tasks_total", outcome="done", reason="") == 0
