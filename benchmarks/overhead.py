@@ -186,7 +186,14 @@ def _pretended(s3: LocalS3, count: int) -> Report:
     facts = receipt.EngineFacts(
         backbone="none", weights_sha256="", precision="none", precision_reason="", device="pretended"
     )
-    loaded = Loaded(engine=None, facts=facts, looks_of=lambda _contents: (), style_seconds=0.0)  # type: ignore[arg-type]
+    loaded = Loaded(
+        engine=None,  # type: ignore[arg-type]
+        facts=facts,
+        looks_of=lambda _contents: (),
+        style_seconds=0.0,
+        style_hits=0,
+        style_misses=0,
+    )
     plan, tasks = worker.load_shard(store, settings)
     with (
         structlog.testing.capture_logs(),

@@ -7,6 +7,7 @@ those for pods alone costs a controller 70 MB.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import urllib3.exceptions
 from kubernetes import client, config
 
 from stylefleet.errors import AccessDenied, ClusterUnavailable, PermanentError, PreconditionFailed, SettingsInvalid
+from stylefleet.traffic import KubernetesResult, Traffic, Uncounted
 
 Json = dict[str, Any]
 
@@ -47,10 +49,16 @@ class Busy(ClusterUnavailable):
         super().__init__(message)
 
 
-def connect(config_file: Path | None = None, *, before_send: Callable[[], None] | None = None) -> client.ApiClient:
+def connect(
+    config_file: Path | None = None,
+    *,
+    before_send: Callable[[], None] | None = None,
+    traffic: Traffic | None = None,
+) -> client.ApiClient:
     """In a pod: its service account; elsewhere: `config_file`, or KUBECONFIG, or ~/.kube/config.
 
-    `before_send` is called before each attempt of each request; what it raises ends the request.
+    `before_send` is called before each attempt of each request; what it raises ends the request. `traffic` is told of
+    each attempt.
     """
     configuration = client.Configuration()
     try:
@@ -67,15 +75,38 @@ def connect(config_file: Path | None = None, *, before_send: Callable[[], None] 
             ) from error
     configuration.retries = False  # urllib3's own would multiply with ours, and go out unseen by before_send
     api_client = client.ApiClient(configuration)
-    if before_send is not None:
-        send = api_client.call_api
+    send, told = api_client.call_api, traffic or Uncounted()
 
-        def checked(*arguments: Any, **options: Any) -> Any:
+    def watched(method: str, *arguments: Any, **options: Any) -> Any:
+        if before_send is not None:
             before_send()
-            return send(*arguments, **options)
+        started, result = time.monotonic(), "unavailable"
+        try:
+            answer = send(method, *arguments, **options)
+            answer.read()  # which it keeps: a listing's body is most of its time
+            result = _result(answer.status)
+            return answer
+        finally:
+            told.answered(method, result)
+            told.took(method, time.monotonic() - started)
 
-        api_client.call_api = checked
+    api_client.call_api = watched
     return api_client
+
+
+def _result(status: int) -> KubernetesResult:
+    """How an attempt ended, in one word."""
+    if 200 <= status <= 299:
+        return "ok"
+    named: dict[int, KubernetesResult] = {
+        401: "denied",
+        403: "denied",
+        404: "not_found",
+        409: "conflict",
+        410: "not_found",
+        429: "throttled",
+    }
+    return named.get(status, "invalid" if status < 500 else "unavailable")
 
 
 class KubernetesApi:

@@ -50,6 +50,10 @@ class Loaded:
     looks_of: LooksOf
     style_seconds: float
     """That the styles took."""
+    style_hits: int
+    """Style targets that were in the cache."""
+    style_misses: int
+    """Style targets that were not; both are 0 for recipes whose looks depend on the contents, which need no cache."""
 
 
 def load(store: Store, settings: WorkerSettings, plan: Plan) -> Loaded:
@@ -58,7 +62,7 @@ def load(store: Store, settings: WorkerSettings, plan: Plan) -> Loaded:
         groups = [[(_style(store, s), s.weight) for s in group] for group in regions(plan.styles).values()]
         engine = load_engine(store, settings, plan.recipe)
         started = time.monotonic()
-        looks_of = _looks_of(store, settings.store.bucket, engine, groups, plan)
+        looks_of, hits, misses = _looks_of(store, settings.store.bucket, engine, groups, plan)
     except WeightsInvalid as error:
         raise LoadFailed("weights_invalid", error) from error
     except (NotFound, PreconditionFailed, ImageInvalid) as error:
@@ -69,8 +73,16 @@ def load(store: Store, settings: WorkerSettings, plan: Plan) -> Loaded:
         precision=engine.precision,
         precision_reason=engine.precision_reason,
         device=engine.device,
+        gpus=engine.gpus,
     )
-    return Loaded(engine=engine, facts=facts, looks_of=looks_of, style_seconds=time.monotonic() - started)
+    return Loaded(
+        engine=engine,
+        facts=facts,
+        looks_of=looks_of,
+        style_seconds=time.monotonic() - started,
+        style_hits=hits,
+        style_misses=misses,
+    )
 
 
 def load_engine(store: Store, settings: WorkerSettings, recipe: Recipe) -> engines.Engine:
@@ -116,15 +128,16 @@ def _style(store: Store, style: StyleShare) -> bytes:
 
 def _looks_of(
     store: Store, bucket: str, engine: engines.Engine, groups: Sequence[Sequence[style_cache.Weighted]], plan: Plan
-) -> LooksOf:
-    """The same looks for all contents, or those that are made for the contents of each batch. Raises ImageInvalid."""
+) -> tuple[LooksOf, int, int]:
+    """The same looks for all contents, or those that are made for the contents of each batch; and what the cache had of
+    their targets, and had not. Raises ImageInvalid."""
     recipe = plan.recipe
     if recipe.colors == "style":
-        looks = style_cache.looks(store, bucket, engine, groups, recipe, tenant=naming.tenant_of(plan.name))
-        return lambda _contents: looks
+        found = style_cache.looks(store, bucket, engine, groups, recipe, tenant=naming.tenant_of(plan.name))
+        return lambda _contents: found.looks, found.hits, found.misses
     decoded = [[(pictures.decode(data), weight) for data, weight in group] for group in groups]
     for pixels, _ in itertools.chain.from_iterable(decoded):
         # A style that no stage can look at is told now: later it would seem to be the fault of one batch.
         for size_px in recipe.style_sizes_px:
             pictures.result_size(pixels.shape[1], pixels.shape[0], size_px)
-    return lambda contents: engines.looks_for(engine, decoded, recipe, contents)
+    return lambda contents: engines.looks_for(engine, decoded, recipe, contents), 0, 0

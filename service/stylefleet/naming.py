@@ -14,7 +14,7 @@ runs/NAME/RUN/failures/00000.jsonl                 beside it: pictures without r
 cache/style/DIGEST                                 style targets, content-addressed, shared by all runs
 cache/timings/gpu.json                             what pictures took, for the next plan; cpu.json without GPUs
 checkpoints/TASK_ID                                a picture in the works, for the next attempt; gone when it is done
-attempts/NAME/RUN/00042/ATTEMPT                    what that attempt has in its hands; gone when it ends, unless it dies
+attempts/NAME/RUN/00042/ATTEMPT                    what it has in hand, or that it was told to end; gone with the shard
 metrics/totals.json                                what the counters stand at, and which receipts are in them
 
 Where the inbox has tenants, each has a folder of it, `jobs/TENANT/NAME.yaml`, and NAME is `TENANT/NAME` in every key

@@ -1,4 +1,7 @@
-"""The notes of attempts in the bucket: written before pictures are touched, taken back when an attempt ends."""
+"""The notes of attempts in the bucket: written before pictures are touched, taken back when an attempt ends.
+
+One that was told to end says so in its note's place.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import threading
 import structlog
 
 from stylefleet import naming
-from stylefleet.attempts import Note, note_from_json, note_to_json
+from stylefleet.attempts import STOPPED, Note, note_from_json, note_to_json
 from stylefleet.errors import NotFound, RecordUnreadable, StylefleetError
 from stylefleet.naming import Ref
 from stylefleet.store import Store
@@ -22,15 +25,15 @@ class Notes:
         self._store = store
         self._folder = Ref(bucket, naming.shard_attempts_prefix(name, run, shard))
         self._own = Ref(bucket, naming.attempt_key(name, run, shard, attempt))
-        self._dead: list[Ref] = []
+        self._others: list[Ref] = []
         self._lock = threading.Lock()
         self._over = False
 
-    def of_the_dead(self) -> list[Note]:
-        """What attempts before this one left. Raises TransientError."""
+    def of_others(self) -> list[Note]:
+        """What attempts before this one left that died, or were told to end. Raises TransientError."""
         found = []
-        self._dead = [listed.ref for listed in self._store.list(self._folder)]
-        for ref in self._dead:
+        self._others = [listed.ref for listed in self._store.list(self._folder)]
+        for ref in self._others:
             try:
                 note = note_from_json(self._store.get(ref).data)
             except NotFound:
@@ -38,7 +41,10 @@ class Notes:
             except RecordUnreadable as error:
                 log.warning("note_unreadable", key=ref.key, error=str(error))
                 note = Note(task_ids=frozenset(), alone=False)
-            log.warning("attempt_died", key=ref.key, tasks=len(note.task_ids), alone=note.alone)
+            if note.stopped:
+                log.info("attempt_stopped", key=ref.key)
+            else:
+                log.warning("attempt_died", key=ref.key, tasks=len(note.task_ids), alone=note.alone)
             found.append(note)
         return found
 
@@ -47,6 +53,15 @@ class Notes:
         with self._lock:
             if not self._over:  # an attempt that ends takes up nothing more
                 self._store.put(self._own, note_to_json(note), content_type="application/json")
+
+    def say_stopped(self) -> None:
+        """This attempt ends because it was told to. One PUT, as `take_back` is one DELETE."""
+        with self._lock:
+            self._over = True
+            try:
+                self._store.put(self._own, note_to_json(STOPPED), content_type="application/json")
+            except StylefleetError as error:
+                log.warning("note_not_written", key=self._own.key, error=str(error))
 
     def take_back(self) -> None:
         """This attempt ends, and not over what it has in its hands."""
@@ -57,7 +72,7 @@ class Notes:
     def clear(self) -> None:
         """The shard is done: nobody needs to know any more who died over what."""
         self.take_back()
-        self._forget(self._dead)
+        self._forget(self._others)
 
     def _forget(self, refs: list[Ref]) -> None:
         for ref in refs:

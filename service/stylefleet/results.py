@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 
 import numpy as np
@@ -15,7 +16,7 @@ from stylefleet.errors import AccessDenied, TransientError
 from stylefleet.naming import Ref
 from stylefleet.plan import Plan
 from stylefleet.preparing import Prepared, Refused
-from stylefleet.receipt import Done, EngineFacts, Receipt, Stage
+from stylefleet.receipt import AttemptStart, Done, EngineFacts, Receipt, Stage
 from stylefleet.settings import WorkerSettings
 from stylefleet.store import Store
 
@@ -35,12 +36,22 @@ class Results:
         plan: Plan,
         checkpoints: Checkpoints,
         clock: Callable[[], datetime],
+        monotonic: Callable[[], float],
+        began: float,
     ) -> None:
+        """`began` is when the work of this process began, by `monotonic`."""
         self._store = store
         self._settings = settings
         self._plan = plan
         self._checkpoints = checkpoints
         self._clock = clock
+        self._monotonic = monotonic
+        self._written_at = began
+        """Whose time until now is in receipts."""
+        self._starts_with = ""
+        """The task whose receipt says what the attempt met when it set out; the first one that was written."""
+        self.start: AttemptStart | None = None
+        """What is said there."""
         self._parts = 0
         self._done: list[Done] = []
         """Of the tasks that have their receipt from this attempt."""
@@ -133,6 +144,17 @@ class Results:
         key = naming.receipts_key(plan.name, plan.run, settings.shard, settings.attempt, self._parts)
         # A part whose put seems to fail may be there all the same: the next try is another part, and counts once.
         self._parts += 1
+        now = self._monotonic()
+        # The same task where the put before this seems to have failed: of two receipts of a task one counts.
+        self._starts_with = self._starts_with or receipts[0].task_id
+        receipts = [
+            replace(
+                one,
+                worker_seconds=(now - self._written_at) / len(receipts),
+                start=self.start if one.task_id == self._starts_with else None,
+            )
+            for one in receipts
+        ]
         # Never over another part: an attempt's name is its own.
         self._store.put(
             Ref(settings.store.bucket, key),
@@ -140,6 +162,7 @@ class Results:
             if_absent=True,
             content_type="application/jsonl",
         )
+        self._written_at = now
         self._done += receipt.done_among(receipts)
         # Only now: a picture without receipt is done again, and goes on from here.
         self._checkpoints.drop(r.task_id for r in receipts)

@@ -34,6 +34,7 @@ from stylefleet.errors import (
 from stylefleet.naming import Ref
 from stylefleet.s3_listing import BEFORE_PARSE, take_contents, timestamp
 from stylefleet.store import Head, Listed, Object
+from stylefleet.traffic import S3Result, Traffic, Uncounted
 
 if TYPE_CHECKING:
     from botocore.awsrequest import AWSResponse
@@ -52,6 +53,7 @@ _DENIED = {"AccessDenied", "403", "Forbidden"}
 _RENEWABLE = {"ExpiredToken", "ExpiredTokenException", "InvalidToken", "RequestTimeTooSkewed", "TokenRefreshRequired"}
 """Faults of temporary credentials or of a clock: the next attempt, or the next pod, may have better ones."""
 _PRECONDITION = {"PreconditionFailed", "412"}
+_THROTTLED = {"SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequests", "429"}
 
 T = TypeVar("T")
 
@@ -108,12 +110,15 @@ class _BucketNotFound(NotFound):
 class S3Store:
     """Buckets of one S3 endpoint; safe to use from several threads, not across a fork."""
 
-    def __init__(self, client: S3Client, *, attempts: int = ATTEMPTS) -> None:
+    def __init__(self, client: S3Client, *, attempts: int = ATTEMPTS, traffic: Traffic | None = None) -> None:
+        """`traffic` is told of each request, and of each attempt of it, botocore's own among them."""
         self._client = client
         self._attempts = attempts
+        self._traffic = traffic or Uncounted()
         self._told: tuple[datetime, float] | None = None
         """The store's time as its newest answer has it, and the monotonic clock when that came."""
         client.meta.events.register("after-call.s3", self._note_time)
+        client.meta.events.register("response-received.s3", self._note_answer)
 
     def get(self, ref: Ref, *, if_match: str | None = None) -> Object:
         condition: Any = {"IfMatch": _quoted(if_match)} if if_match else {}
@@ -128,7 +133,7 @@ class S3Store:
                 metadata={k: v for k, v in answer["Metadata"].items() if k != _TOKEN},
             )
 
-        return _call(ref, read, self._attempts)
+        return self._call("GetObject", ref, read)
 
     def head(self, ref: Ref) -> Head:
         answer = self._head(ref)
@@ -165,7 +170,7 @@ class S3Store:
             return answer["ETag"].strip('"')
 
         try:
-            return _call(ref, write, self._attempts)
+            return self._call("PutObject", ref, write)
         except _BucketNotFound:
             raise
         except (PreconditionFailed, NotFound):
@@ -188,10 +193,10 @@ class S3Store:
         return head["ETag"].strip('"') if head["Metadata"].get(_TOKEN) == token else None
 
     def _head(self, ref: Ref) -> HeadObjectOutputTypeDef:
-        return _call(ref, lambda: self._client.head_object(Bucket=ref.bucket, Key=ref.key), self._attempts)
+        return self._call("HeadObject", ref, lambda: self._client.head_object(Bucket=ref.bucket, Key=ref.key))
 
     def delete(self, ref: Ref) -> None:
-        _call(ref, lambda: self._client.delete_object(Bucket=ref.bucket, Key=ref.key), self._attempts)
+        self._call("DeleteObject", ref, lambda: self._client.delete_object(Bucket=ref.bucket, Key=ref.key))
 
     def list(self, prefix: Ref, *, after: str = "") -> Iterator[Listed]:
         # Page by page with our own token: a paginator that met a fault ends quietly when asked again.
@@ -237,7 +242,40 @@ class S3Store:
                 raise StoreUnavailable(f"{prefix}: the answer is no listing")
             return page
 
-        return _call(prefix, ask, self._attempts)
+        return self._call("ListObjectsV2", prefix, ask)
+
+    def _call(self, operation: str, ref: Ref, request: Callable[[], T]) -> T:
+        started = time.monotonic()
+        try:
+            return _call(ref, request, self._attempts)
+        finally:
+            self._traffic.took(operation, time.monotonic() - started)
+
+    def _note_answer(self, *, event_name: str, parsed_response: dict[str, Any] | None, **_: object) -> None:
+        """botocore's hook for each answer, and for each attempt without one."""
+        self._traffic.answered(event_name.rpartition(".")[2], _result(parsed_response))
+
+
+def _result(answer: Mapping[str, Any] | None) -> S3Result:
+    """How an attempt ended, in one word; `answer` is None where there was none."""
+    facts = answer or {}
+    code, status = _code_and_status(facts)
+    if "Error" not in facts and 200 <= status < 300:
+        return "ok"
+    if code in _PRECONDITION:
+        return "precondition_failed"
+    if code in _NOT_FOUND:
+        return "not_found"
+    if code in _THROTTLED:
+        return "throttled"
+    if code in _DENIED | _UNKNOWN | _RENEWABLE or status in (401, 403):
+        return "denied"
+    return "unavailable"
+
+
+def _code_and_status(answer: Mapping[str, Any]) -> tuple[str, int]:
+    error, metadata = answer.get("Error", {}), answer.get("ResponseMetadata", {})
+    return str(error.get("Code", "")), metadata.get("HTTPStatusCode", 0)
 
 
 def _skew(error: botocore.exceptions.ClientError) -> str:
@@ -295,8 +333,7 @@ def _call(ref: Ref, request: Callable[[], T], attempts: int) -> T:
 
 
 def _translated(ref: Ref, error: botocore.exceptions.ClientError) -> StylefleetError:  # noqa: PLR0911 - a table
-    code = str(error.response.get("Error", {}).get("Code", ""))
-    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    code, status = _code_and_status(error.response)
     if code == "NoSuchBucket":
         return _BucketNotFound(f"s3://{ref.bucket}: no such bucket")
     if code in _NOT_FOUND:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import structlog
@@ -26,6 +27,17 @@ Weighted = tuple[bytes, float]
 """A style picture's file and its share."""
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Found:
+    """Looks, and where their targets came from."""
+
+    looks: engines.Looks
+    hits: int
+    """Targets that were in the cache."""
+    misses: int
+    """Targets that had to be computed."""
+
+
 def looks(
     store: Store,
     bucket: str,
@@ -34,17 +46,18 @@ def looks(
     recipe: Recipe,
     *,
     tenant: str = "",
-) -> engines.Looks:
+) -> Found:
     """The blended style target of each stage of the recipe and each region, from the cache where it has them.
 
     `groups` has the styles of each region; `tenant` is whose cache it is. Only for recipes that take the style's own
     colours: other looks depend on the contents too. Raises ImageInvalid.
     """
     cache = _Cache(store, bucket, engine, recipe, tenant)
-    return tuple(
+    found = tuple(
         tuple(engines.blend([(cache.target(data, size_px), weight) for data, weight in group]) for group in groups)
         for size_px in recipe.style_sizes_px
     )
+    return Found(looks=found, hits=cache.hits, misses=cache.misses)
 
 
 def cache_key(engine: engines.Engine, recipe: Recipe, data: bytes, size_px: int, tenant: str = "") -> str:
@@ -72,11 +85,18 @@ class _Cache:
         self._tenant = tenant
         self._targets: dict[str, engines.StyleTarget] = {}
         self._pixels: dict[bytes, np.ndarray] = {}
+        self.hits = self.misses = 0
 
     def target(self, data: bytes, size_px: int) -> engines.StyleTarget:
         key = cache_key(self._engine, self._recipe, data, size_px, self._tenant)
         if key not in self._targets:
-            self._targets[key] = self._stored(key) or self._made(key, data, size_px)
+            stored = self._stored(key)
+            if stored is None:
+                self.misses += 1
+                self._targets[key] = self._made(key, data, size_px)
+            else:
+                self.hits += 1
+                self._targets[key] = stored
         return self._targets[key]
 
     def _stored(self, key: str) -> engines.StyleTarget | None:

@@ -65,8 +65,10 @@ class Worker:
         clock: Callable[[], datetime],
         stop: Stop,
         monotonic: Callable[[], float] = time.monotonic,
+        began: float | None = None,
     ) -> None:
-        """`monotonic` says when checkpoints are due: a clock may be set meanwhile."""
+        """`monotonic` says when checkpoints are due: a clock may be set meanwhile. By it, the process began to work at
+        `began`, or does now."""
         self._store = store
         self._settings = settings
         self._plan = plan
@@ -76,7 +78,9 @@ class Worker:
         bucket = settings.store.bucket
         self._notes = Notes(store, bucket, name=plan.name, run=plan.run, shard=settings.shard, attempt=settings.attempt)
         self._checkpoints = Checkpoints(store, bucket, tenant=naming.tenant_of(settings.name))
-        self._results = Results(store, settings, plan, self._checkpoints, clock)
+        self._results = Results(
+            store, settings, plan, self._checkpoints, clock, monotonic, monotonic() if began is None else began
+        )
         # Pools of their own: what is finished must not queue behind the pictures that are fetched ahead, nor the engine
         # behind either.
         self._fetchers, self._keepers = _threads(FETCHERS), _threads(KEEPERS)
@@ -93,7 +97,9 @@ class Worker:
             receipts = list(receipts_of(self._store, self._settings.store.bucket, self._plan, self._settings.shard))
             ended = {r.task_id for r in receipts}
             todo = [task for task in self._tasks if task.task_id not in ended]
-            dead = self._notes.of_the_dead()
+            notes = self._notes.of_others()
+            dead = [note for note in notes if not note.stopped]
+            self._results.start = attempts.start_of(notes, receipts)
             for task_id in ended & attempts.in_hands(dead):
                 self._checkpoints.forget(task_id)  # an attempt may have died between the receipt and this
             course = attempts.course_of(todo, dead, batches.window(max(self._plan.recipe.style_sizes_px)))
@@ -112,13 +118,15 @@ class Worker:
             log.info("shard_finished", tasks=len(todo))
 
     def _do(self, course: Course) -> None:
-        self._refuse(course.refused, "killed_worker", KILLED_WORKER)
+        # Written with what comes next: what the first receipts say of this attempt is known when it has loaded.
+        self._outbox.refuse(_refused(course.refused, "killed_worker", KILLED_WORKER))
         if course.windows:
             try:
                 self._optimize(course)
             except LoadFailed as failed:
                 # The same for every picture of the shard: say so in each one's receipt rather than try again.
-                self._refuse([t for window in course.windows for t in window.tasks], failed.reason, str(failed))
+                tasks = [task for window in course.windows for task in window.tasks]
+                self._outbox.refuse(_refused(tasks, failed.reason, str(failed)))
         self._outbox.finish()
 
     def _optimize(self, course: Course) -> None:
@@ -164,12 +172,12 @@ class Worker:
             limit_seconds=patience.limit_seconds(recipe, evaluations=len(plan.styles) * len(recipe.style_sizes_px)),
         )
         self._results.facts = loaded.facts
+        if self._results.start is not None:
+            self._results.start = replace(
+                self._results.start, style_hits=loaded.style_hits, style_misses=loaded.style_misses
+            )
         log.info("engine_loaded", device=loaded.facts.device, seconds=round(time.monotonic() - started, 2))
         return loaded
-
-    def _refuse(self, tasks: Sequence[Task], reason: str, message: str) -> None:
-        self._outbox.refuse(Refused(task=task, reason=reason, message=message) for task in tasks)
-        self._outbox.seal()
 
     def _save_what_can_be(self, error: Exception) -> None:
         """Before an early end: receipts first, as they are small and save most, then the note, then checkpoints, then
@@ -180,7 +188,9 @@ class Worker:
             self._optimizing.say_stopped()
         try:
             self._outbox.write_stored()
-            if orderly:
+            if orderly and self._stop.told:
+                self._notes.say_stopped()
+            elif orderly:
                 self._notes.take_back()
             if orderly and self._optimizing is not None:  # else its state may not be had either
                 self._optimizing.save()
@@ -214,6 +224,10 @@ class Worker:
             # The clerk before the keepers: who waits for a result that is called off then waits for ever.
             for pool in (self._fetchers, self._computer, self._clerk, self._keepers):
                 pool.shutdown(wait=not (self._stop.told or hung), cancel_futures=True)
+
+
+def _refused(tasks: Sequence[Task], reason: str, message: str) -> list[Refused]:
+    return [Refused(task=task, reason=reason, message=message) for task in tasks]
 
 
 def _threads(count: int) -> ThreadPoolExecutor:

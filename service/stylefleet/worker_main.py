@@ -17,17 +17,17 @@ from stylefleet.worker import Worker, load_shard
 log = structlog.get_logger(__name__)
 
 
-def main(environment: Mapping[str, str], stop: Stop) -> ExitCode:
+def main(environment: Mapping[str, str], stop: Stop, *, began: float) -> ExitCode:
     """Do the shard that the environment names; the exit code says whether another attempt makes sense. Does not return
-    where the shard is unfinished because the process was told to end."""
-    code = _outcome(environment, stop)
+    where the shard is unfinished because the process was told to end. `began` is when it set out, by time.monotonic."""
+    code = _outcome(environment, stop, began)
     if stop.told and code != ExitCode.OK:
         # Python itself would first wait for every thread, in a step or in a request to the store.
         os._exit(ExitCode.TERMINATED)
     return code
 
 
-def _outcome(environment: Mapping[str, str], stop: Stop) -> ExitCode:
+def _outcome(environment: Mapping[str, str], stop: Stop, began: float) -> ExitCode:
     try:
         settings = worker_settings(environment)
         structlog.contextvars.bind_contextvars(
@@ -36,7 +36,13 @@ def _outcome(environment: Mapping[str, str], stop: Stop) -> ExitCode:
         store = S3Store(make_client(settings.store.endpoint_url, settings.store.region))
         plan, tasks = load_shard(store, settings)
         worker = Worker(
-            store=store, settings=settings, plan=plan, tasks=tasks, clock=lambda: datetime.now(UTC), stop=stop
+            store=store,
+            settings=settings,
+            plan=plan,
+            tasks=tasks,
+            clock=lambda: datetime.now(UTC),
+            stop=stop,
+            began=began,
         )
         worker.run()
     except Stopped:

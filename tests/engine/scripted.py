@@ -14,6 +14,7 @@ import pytest
 
 from stylefleet import engine as engines
 from stylefleet import pictures, receipt, worker
+from stylefleet.attempts import Note, note_from_json
 from stylefleet.looks import Loaded
 from stylefleet.naming import Ref, checkpoint_key, receipts_prefix
 from stylefleet.receipt import Receipt
@@ -107,7 +108,7 @@ class World:
     def seconds(self) -> float:
         return (self.now - NOW).total_seconds()
 
-    def run(self, attempt: str = "attempt-1") -> None:
+    def run(self, attempt: str = "attempt-1", *, began: float | None = None) -> None:
         settings: WorkerSettings = replace(SETTINGS, attempt=attempt)
         plan = make_plan(shards=(len(self.tasks),), image_format="png")
         plan = replace(plan, recipe=replace(plan.recipe, scales=(replace(plan.recipe.scales[0], size_px=32),)))
@@ -119,12 +120,17 @@ class World:
             clock=lambda: self.now,
             stop=self.stop,
             monotonic=self.seconds,
+            began=began,
         ).run()
+
+    def all_receipts(self) -> list[Receipt]:
+        """In the order of their keys."""
+        prefix = Ref("service", receipts_prefix("spring", "0123456789abcdef"))
+        return [r for o in self.memory.list(prefix) for r in receipt.from_lines(self.memory.get(o.ref).data)]
 
     def receipts(self) -> dict[int, Receipt]:
         """By shade; fails where a task has two."""
-        prefix = Ref("service", receipts_prefix("spring", "0123456789abcdef"))
-        found = [r for o in self.memory.list(prefix) for r in receipt.from_lines(self.memory.get(o.ref).data)]
+        found = self.all_receipts()
         assert len({r.task_id for r in found}) == len(found)
         return {int(r.content.removeprefix("s3://shop/catalog/").removesuffix(".png")): r for r in found}
 
@@ -132,6 +138,11 @@ class World:
         """Step by shade."""
         found = [self.memory.get(o.ref).data for o in self.memory.list(Ref("service", "checkpoints/"))]
         return {json.loads(data)[0]: json.loads(data)[1] for data in found}
+
+    def notes(self) -> dict[str, Note]:
+        """By attempt."""
+        listed = self.memory.list(Ref("service", "attempts/"))
+        return {o.ref.key.rpartition("/")[2]: note_from_json(self.memory.get(o.ref).data) for o in listed}
 
     def put_checkpoint(self, shade: int, step: int, data: bytes | None = None) -> None:
         ref = Ref("service", checkpoint_key(self.tasks[shade].task_id))
@@ -144,7 +155,14 @@ class World:
 @contextmanager
 def scripted(world: World) -> Iterator[World]:
     """Workers in this process have the world's engine until the block ends."""
-    loaded = Loaded(engine=None, facts=FACTS, looks_of=lambda _contents: (), style_seconds=0.5)  # type: ignore[arg-type]
+    loaded = Loaded(
+        engine=None,  # type: ignore[arg-type]
+        facts=FACTS,
+        looks_of=lambda _contents: (),
+        style_seconds=0.5,
+        style_hits=2,
+        style_misses=1,
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(worker, "load", lambda *_: loaded)
         patch.setattr(engines, "stylize", world.stylize)

@@ -56,7 +56,7 @@ class Counting(MemoryStore):
 
 def test_there_is_one_look_for_each_stage_and_region_of_the_blend_of_its_styles(engine: Engine) -> None:
     groups = [[(png(1), 0.25), (png(2), 0.75)], [(png(3), 1.0)]]
-    found = style_cache.looks(MemoryStore("service"), "service", engine, groups, RECIPE)
+    found = style_cache.looks(MemoryStore("service"), "service", engine, groups, RECIPE).looks
     assert [[t.size_px for t in stage] for stage in found] == [[32, 32], [64, 64], [96, 96]]
     one, two, three = (painting(seed=seed) for seed in (1, 2, 3))
     wanted = tuple(
@@ -76,16 +76,19 @@ def test_a_style_is_made_once_for_all_regions_and_once_for_all_workers(engine: E
     assert len(store.puts) == len(set(store.puts)) == len(store.gets) == 3
     second = style_cache.looks(store, "service", engine, groups, RECIPE)
     assert len(store.puts) == 3
-    assert equal(first, second)
+    assert equal(first.looks, second.looks)
+    assert (first.hits, first.misses, second.hits, second.misses) == (0, 3, 3, 0)
 
 
 def test_a_damaged_entry_is_made_anew_and_written_over(engine: Engine) -> None:
     store = Counting()
     groups = [[(png(1), 1.0)]]
-    first = style_cache.looks(store, "service", engine, groups, RECIPE)
+    first = style_cache.looks(store, "service", engine, groups, RECIPE).looks
     key = store.puts[0]
     store.put(Ref("service", key), b"damaged")
-    assert equal(style_cache.looks(store, "service", engine, groups, RECIPE), first)
+    second = style_cache.looks(store, "service", engine, groups, RECIPE)
+    assert equal(second.looks, first)
+    assert (second.hits, second.misses) == (2, 1)
     assert store.puts[-1] == key
     assert store.get(Ref("service", key)).data != b"damaged"
 
@@ -104,11 +107,11 @@ def test_workers_that_race_for_a_style_all_get_it_and_leave_whole_entries(engine
 
     store, groups = Racing(), [[(png(1), 1.0)]]
     with ThreadPoolExecutor(4) as pool:
-        raced = list(pool.map(lambda _: style_cache.looks(store, "service", engine, groups, RECIPE), range(4)))
+        raced = list(pool.map(lambda _: style_cache.looks(store, "service", engine, groups, RECIPE).looks, range(4)))
     assert len(store.puts) == 4 * 3
     assert all(equal(raced[0], looks) for looks in raced)
     after = len(store.puts)
-    assert equal(style_cache.looks(store, "service", engine, groups, RECIPE), raced[0])
+    assert equal(style_cache.looks(store, "service", engine, groups, RECIPE).looks, raced[0])
     assert len(store.puts) == after
 
 
@@ -125,13 +128,13 @@ def test_an_entry_that_is_not_finite_is_neither_taken_nor_written(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, groups = Counting(), [[(png(1), 1.0)]]
-    good = style_cache.looks(store, "service", engine, groups, RECIPE)
+    good = style_cache.looks(store, "service", engine, groups, RECIPE).looks
     poisoned = replace(
         good[0][0], layers={n: replace(s, gram=np.full_like(s.gram, np.inf)) for n, s in good[0][0].layers.items()}
     )
     key = store.puts[0]
     store.put(Ref("service", key), to_bytes(poisoned))
-    assert equal(style_cache.looks(store, "service", engine, groups, RECIPE), good)
+    assert equal(style_cache.looks(store, "service", engine, groups, RECIPE).looks, good)
     assert store.puts[-1] == key
     monkeypatch.setattr("stylefleet.engine.style_target", lambda *_: poisoned)
     with pytest.raises(ImageInvalid, match="looked at in float32, the style's statistics are not finite"):
@@ -163,6 +166,6 @@ def test_an_entry_of_a_recipe_is_of_no_use_to_one_with_other_layers_and_says_so_
     recipe = replace(RECIPE, style_layers=RECIPE.style_layers[:2])
     groups = [[(png(1), 1.0)]]
     for one in (RECIPE, recipe):
-        found = style_cache.looks(store, "service", load_engine(one), groups, one)
+        found = style_cache.looks(store, "service", load_engine(one), groups, one).looks
         assert {w.layer for w in one.style_layers} <= set(found[0][0].layers)
     assert len(set(store.puts)) == 6

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from stylefleet import patience
-from stylefleet.attempts import Note, note_from_json, note_to_json
+from stylefleet.attempts import STOPPED, Note, note_from_json, note_to_json
 from stylefleet.errors import PreconditionFailed, StepHung, StoreUnavailable
 from stylefleet.jobs import RETRIES_PER_INDEX
 from stylefleet.naming import Ref, attempt_key, checkpoint_key
@@ -21,10 +21,6 @@ from tests.mortal_store import Killed, MortalStore, Point
 def world() -> Iterator[World]:
     with scripted(World()) as world:
         yield world
-
-
-def notes(world: World) -> list[str]:
-    return [o.ref.key.rpartition("/")[2] for o in world.memory.list(Ref("service", "attempts/"))]
 
 
 class OutOfMemory(Exception):
@@ -67,7 +63,7 @@ def test_a_picture_that_ends_every_attempt_is_refused_in_the_last_and_all_others
     assert {shade: r.reason for shade, r in world.receipts().items()} == {10: "", 20: "killed_worker", 30: ""}
     assert "STYLEFLEET_WORKER_MEMORY" in world.receipts()[20].message
     assert [shades for shades, _ in world.begun] == [[10, 20, 30], [10], [20], [30], [20]]
-    assert notes(world) == [], "the shard is done: nobody needs to know any more"
+    assert world.notes() == {}, "the shard is done: nobody needs to know any more"
 
 
 def test_a_batch_that_is_too_large_for_the_machine_is_done_in_smaller_ones(world: World) -> None:
@@ -164,16 +160,19 @@ def conflict(_world: World) -> None:
     raise PreconditionFailed("somebody else wrote first")
 
 
-@pytest.mark.parametrize("what", [told_to_end, outage, conflict])
-def test_an_attempt_that_ends_and_does_not_die_takes_its_note_back(world: World, what: Callable[[World], None]) -> None:
+@pytest.mark.parametrize(("what", "left"), [(told_to_end, {"attempt-1": STOPPED}), (outage, {}), (conflict, {})])
+def test_an_attempt_that_ends_and_does_not_die_takes_its_note_back(
+    world: World, what: Callable[[World], None], left: dict[str, Note]
+) -> None:
     world.picture(10, 20)
     world.at_step = lambda step: what(world) if step == 2 else None
     with pytest.raises((Stopped, StoreUnavailable, PreconditionFailed)):
         world.run()
-    assert notes(world) == []
+    assert world.notes() == left
     world.at_step, world.stop = lambda _step: None, Stop()
     world.run("attempt-2")
     assert [shades for shades, _ in world.begun] == [[10, 20], [10, 20]]
+    assert world.notes() == {}, "the shard is done: who was told to end is in a receipt"
 
 
 def test_told_to_end_while_it_loads_it_takes_its_note_back(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,7 +187,7 @@ def test_told_to_end_while_it_loads_it_takes_its_note_back(world: World, monkeyp
     with pytest.raises(Stopped):
         world.run()
     let_go.set()
-    assert notes(world) == []
+    assert world.notes() == {"attempt-1": STOPPED}
 
 
 def test_a_note_that_cannot_be_read_counts_as_a_death_over_nobody_knows_what(world: World) -> None:
@@ -197,7 +196,7 @@ def test_a_note_that_cannot_be_read_counts_as_a_death_over_nobody_knows_what(wor
     world.memory.put(Ref("service", key), b"damaged")
     world.run()
     assert [len(shades) for shades, _ in world.begun] == [4, 4]
-    assert notes(world) == []
+    assert world.notes() == {}
 
 
 def test_the_checkpoint_that_a_dead_attempt_could_not_delete_any_more_is_deleted_by_the_next(world: World) -> None:
@@ -233,4 +232,4 @@ def test_a_step_that_never_ends_is_given_up_and_counts_as_a_death(world: World) 
     with pytest.raises(StepHung):
         world.run()
     assert set(world.receipts()) == {10}
-    assert notes(world) == ["attempt-1"]
+    assert set(world.notes()) == {"attempt-1"}

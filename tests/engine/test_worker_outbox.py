@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from stylefleet import outbox, worker
+from stylefleet.attempts import STOPPED
 from stylefleet.errors import StoreUnavailable
 from stylefleet.naming import Ref
 from stylefleet.stopping import Stop, Stopped
@@ -172,7 +173,7 @@ def test_told_to_end_the_batch_before_gets_its_receipts_and_the_present_one_its_
         world.run()
     assert set(world.receipts()) == {10}
     assert world.checkpoints() == {20: 4}
-    assert list(world.memory.list(Ref("service", "attempts/"))) == []
+    assert world.notes() == {"attempt-1": STOPPED}
 
 
 def test_told_to_end_between_two_batches_what_is_on_its_way_gets_its_receipt(

@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stylefleet.attempts import Course, Note, course_of, note_from_json, note_to_json
+from stylefleet.attempts import STOPPED, Course, Note, course_of, note_from_json, note_to_json, start_of
 from stylefleet.errors import RecordUnreadable
 from stylefleet.jobs import RETRIES_PER_INDEX
+from stylefleet.receipt import AttemptStart, Receipt
 from stylefleet.tasks import Task
-from tests.builders import make_task
+from tests.builders import make_receipt, make_task
 
 TASKS = [make_task(f"{number}.jpg") for number in range(10)]
 
@@ -72,7 +73,7 @@ def test_what_has_a_receipt_is_nobodys_concern_any_more() -> None:
 
 
 def test_a_note_comes_back_as_it_was_written() -> None:
-    for one in (note(1, 2), note(3, alone=True), note()):
+    for one in (note(1, 2), note(3, alone=True), note(), STOPPED):
         assert note_from_json(note_to_json(one)) == one
 
 
@@ -80,6 +81,33 @@ def test_a_note_comes_back_as_it_was_written() -> None:
 def test_a_note_that_is_none_is_told_as_that(data: bytes) -> None:
     with pytest.raises(RecordUnreadable):
         note_from_json(data)
+
+
+def ends(died: int, stopped: int) -> AttemptStart:
+    return AttemptStart(style_hits=0, style_misses=0, died=died, stopped=stopped)
+
+
+def told(attempt: str, died: int, stopped: int, key: str = "a.jpg") -> Receipt:
+    return make_receipt(key, attempt=attempt, start=ends(died, stopped))
+
+
+def test_an_attempt_tells_how_many_before_it_died_and_how_many_were_told_to_end() -> None:
+    assert start_of([], []) == ends(0, 0)
+    assert start_of([note(0), STOPPED, note(1, alone=True)], [make_receipt("a.jpg")]) == ends(2, 1)
+
+
+def test_what_an_earlier_receipt_tells_of_is_not_told_again() -> None:
+    notes = [note(0), STOPPED, note(0), STOPPED, STOPPED]
+    assert start_of(notes, [told("attempt-3", 1, 1), make_receipt("b.jpg", attempt="attempt-3")]) == ends(1, 2)
+    assert start_of(notes, [told("attempt-3", 1, 1), told("attempt-5", 1, 2, "b.jpg")]) == ends(0, 0)
+
+
+def test_a_part_of_receipts_that_was_written_twice_tells_it_once() -> None:
+    assert start_of([note(0), note(1)], [told("attempt-2", 1, 0), told("attempt-2", 1, 0)]) == ends(1, 0)
+
+
+def test_notes_that_somebody_has_deleted_take_nothing_back() -> None:
+    assert start_of([STOPPED], [told("attempt-2", 1, 2)]) == ends(0, 0)
 
 
 class Shard:

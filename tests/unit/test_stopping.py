@@ -52,7 +52,7 @@ class Hung:
 worker_main.Worker, worker_main.load_shard = Hung, lambda *_: (None, [])
 environment = {"STYLEFLEET_BUCKET": "service", "STYLEFLEET_NAME": "spring", "STYLEFLEET_RUN": "0", "AWS_REGION": "x",
                "STYLEFLEET_ATTEMPT": "a", "JOB_COMPLETION_INDEX": "0", "STYLEFLEET_S3_ENDPOINT": "http://127.0.0.1:1"}
-raise SystemExit(worker_main.main(environment, Stop()))
+raise SystemExit(worker_main.main(environment, Stop(), began=0.0))
 """
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -270,6 +271,7 @@ def doctor(
 @app.command()
 def worker() -> None:
     """Do one shard of a run; started by the cluster, not by hand."""
+    began = time.monotonic()
     import importlib
 
     from stylefleet import logs
@@ -279,7 +281,7 @@ def worker() -> None:
     # Before TensorFlow is imported, which takes long: process 1 of a container gets only signals that it waits for.
     stop = stop_on_sigterm()
     # By name: the commands above must not reach TensorFlow through an import (import-linter holds it).
-    raise typer.Exit(importlib.import_module("stylefleet.worker_main").main(os.environ, stop))
+    raise typer.Exit(importlib.import_module("stylefleet.worker_main").main(os.environ, stop, began=began))
 
 
 @app.command()

@@ -38,6 +38,8 @@ class Engine:
     """Why this precision, in one sentence."""
     device: str
     """What computes, as it calls itself."""
+    gpus: int
+    """How many GPUs that is: 0 where it is a CPU."""
     tensorflow_version: str
     """Version of TensorFlow."""
     activations: Callable[[tf.Tensor], dict[str, tf.Tensor]] = field(repr=False)
@@ -93,6 +95,7 @@ def load_engine(
         precision=policy,
         precision_reason=reason,
         device=device.name,
+        gpus=1 if device.kind == "gpu" else 0,
         tensorflow_version=tf.__version__,
         activations=_activations(model, layers, xla=xla),
         programs=Programs(model, layers, xla=xla),
