@@ -1,8 +1,7 @@
-"""Alerts and dashboard ask for metrics that the controller has, with labels that these have."""
+"""Alerts ask for metrics that the controller has, with labels that these have."""
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from stylefleet.metrics import ControllerMetrics
 from tests.builders import make_receipt
-from tests.chart.conftest import Chart, Json
+from tests.chart.conftest import Chart
 from tests.chart.variants import VARIANTS
 
 SELECTOR = re.compile(r"\b(stylefleet_\w+)(?:\{([^}]*)\})?")
@@ -33,17 +32,9 @@ def samples() -> dict[str, set[str]]:
 
 def expressions(chart: Chart) -> list[str]:
     rendered = chart.render(VARIANTS["everything"])
-    panels = dashboard(chart)["panels"]
     return [
         *(rule["expr"] for group in rendered.find("PrometheusRule")["spec"]["groups"] for rule in group["rules"]),
-        *(target["expr"] for panel in panels for target in panel["targets"]),
     ]
-
-
-def dashboard(chart: Chart) -> Json:
-    data = chart.render(VARIANTS["everything"]).find("ConfigMap", "art-stylefleet-dashboard")["data"]
-    found: Json = json.loads(data["stylefleet.json"])
-    return found
 
 
 def test_every_expression_asks_for_metrics_and_labels_that_exist(chart: Chart) -> None:
@@ -70,13 +61,3 @@ def test_every_alert_says_what_is_wrong_and_has_a_section_of_its_own_in_the_runb
         assert rule["annotations"]["summary"]
         assert rule["annotations"]["description"]
         assert rule["annotations"]["runbook_url"] == f"docs/operations.md#{rule['alert'].lower()}"
-
-
-def test_every_panel_says_what_it_shows(chart: Chart) -> None:
-    panels = dashboard(chart)["panels"]
-    assert len({panel["id"] for panel in panels}) == len(panels)
-    for panel in panels:
-        assert panel["title"]
-        assert panel["description"]
-        x, width = panel["gridPos"]["x"], panel["gridPos"]["w"]
-        assert x + width <= 24
