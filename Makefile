@@ -44,7 +44,7 @@ check: $(VENV)/dev.installed    ## formatting, lint, types, import rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-render: $(VENV)/dev.installed   ## values.schema.json of the Helm chart, and k8s/ from the chart with its defaults
+render: $(VENV)/dev.installed   ## schema, dashboards and rules of the Helm chart, and k8s/ from the chart with its defaults
 	$(BIN)/python -m helm.render
 
 bench: $(VENV)/dev.installed    ## speed and memory, as ratios measured in one run

@@ -1,11 +1,11 @@
-"""`make render`: values.schema.json from values.yaml, and k8s/stylefleet.yaml from the chart with its defaults."""
+"""`make render`: values.schema.json, dashboards, rules, and k8s/stylefleet.yaml, the chart with its defaults."""
 
 from __future__ import annotations
 
 import subprocess
 from pathlib import Path
 
-from helm import values_schema
+from helm import dashboards, rules, values_schema
 from tests.lab import Lab
 
 CHART = Path(__file__).parent / "stylefleet"
@@ -24,4 +24,6 @@ def rendered(helm: Path) -> str:
 
 if __name__ == "__main__":
     values_schema.write()
+    dashboards.write()
+    rules.write()
     MANIFESTS.write_text(rendered(Lab().chart_tool("helm")))

@@ -51,7 +51,7 @@ VARIANTS: dict[str, Json] = {
         "networkPolicy": {"extraEgress": [{"to": [{"ipBlock": {"cidr": "10.1.0.0/16"}}]}]},
         "metrics": {
             "podMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
-            "prometheusRule": {"enabled": True, "labels": {"release": "prometheus"}},
+            "prometheusRule": {"enabled": True, "labels": {"release": "prometheus"}, "costBudgetPerDay": 120.5},
             "dashboard": {"enabled": True, "annotations": {"grafana_folder": "Stylefleet"}},
         },
         "extraObjects": [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "{{ .Release.Name }}-more"}}],
