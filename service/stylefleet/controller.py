@@ -25,6 +25,7 @@ from stylefleet.naming import Ref
 from stylefleet.newcomers import Newcomers
 from stylefleet.planner import Pace
 from stylefleet.policies.admission import Limits, Request, in_order
+from stylefleet.price import Price
 from stylefleet.run_keeper import JobsByRun, RunKeeper
 from stylefleet.status_book import StatusBook
 from stylefleet.store import Listed, Store
@@ -55,6 +56,7 @@ class Controller:
         metrics: ControllerMetrics,
         tenants: Tenants | None = None,
         limits: Limits | None = None,
+        price: Price | None = None,
     ) -> None:
         self._store = store
         self._cluster = cluster
@@ -76,6 +78,7 @@ class Controller:
             tenants=self._tenants,
             gate=self._gate,
             book=self._book,
+            price=price,
         )
         self._ticks = 0
         self._looked_at: dict[str, int] = {}

@@ -65,6 +65,7 @@ def run(settings: ControllerSettings, *, once: bool, dry_run: bool) -> None:
             workers_max=settings.local_slots if settings.cluster == "local" else None,
         ),
         metrics=metrics,
+        price=settings.price,
     )
     try:
         if once:
