@@ -26,6 +26,10 @@ def nothing(_method: str, _subject: object) -> None:
     """No fault."""
 
 
+WORKER_SECONDS = 5.0
+"""Of each picture."""
+
+
 class FakeCluster:
     """Jobs in a dictionary. `work`, `fail` and `finish` are what pods and the Job controller would do."""
 
@@ -159,7 +163,7 @@ class FakeCluster:
                 etag = self._store.put(task.output, f"restyled {task.content.key}".encode(), metadata=mark)
                 one = make_receipt(task, result_etag=etag)
             key = naming.receipts_key(name, run, index, attempt, len(parts))
-            line = receipt.to_lines([replace(one, shard=index, attempt=attempt, worker_seconds=2.5)])
+            line = receipt.to_lines([replace(one, shard=index, attempt=attempt, worker_seconds=WORKER_SECONDS)])
             self._store.put(Ref(self._bucket, key), line, if_absent=True)
             parts.append(next(iter(self._store.list(Ref(self._bucket, key)))))
         return True

@@ -26,6 +26,7 @@ from stylefleet.naming import Ref
 from stylefleet.newcomers import Newcomers
 from stylefleet.planner import Pace
 from stylefleet.policies.admission import Limits, Request, in_order
+from stylefleet.price import Price
 from stylefleet.run_keeper import JobsByRun, RunKeeper
 from stylefleet.status_book import StatusBook
 from stylefleet.store import Listed, Store
@@ -56,6 +57,7 @@ class Controller:
         metrics: ControllerMetrics,
         tenants: Tenants | None = None,
         limits: Limits | None = None,
+        price: Price | None = None,
     ) -> None:
         self._store = store
         self._cluster = cluster
@@ -66,7 +68,7 @@ class Controller:
         self._gate = Gate(self._limits)
         self._newcomers = Newcomers(store)
         self._book = StatusBook(store, bucket)
-        self._counts = CountBook(store, bucket, show=metrics.totals.show, price_per_gpu_hour=metrics.price_per_gpu_hour)
+        self._counts = CountBook(store, bucket, show=metrics.totals.show, price=price)
         self._keeper = RunKeeper(
             store=store,
             cluster=cluster,
@@ -79,6 +81,7 @@ class Controller:
             tenants=self._tenants,
             gate=self._gate,
             book=self._book,
+            price=price,
         )
         self._ticks = 0
         self._looked_at: dict[str, int] = {}

@@ -22,6 +22,7 @@ from stylefleet import naming, totals
 from stylefleet.errors import AccessDenied, NotFound, PreconditionFailed, RecordUnreadable
 from stylefleet.indexes import format_indexes, parse_indexes
 from stylefleet.naming import Ref
+from stylefleet.price import Price
 from stylefleet.receipt import Receipt
 from stylefleet.status import Status
 from stylefleet.store import Store
@@ -54,13 +55,13 @@ class CountBook:
     """Of one controller; safe to use from several threads."""
 
     def __init__(
-        self, store: Store, bucket: str, *, show: Callable[[Totals], None], price_per_gpu_hour: float | None = None
+        self, store: Store, bucket: str, *, show: Callable[[Totals], None], price: Price | None = None
     ) -> None:
         """`show` is given every state of the totals that is durable."""
         self._store = store
         self._ref = Ref(bucket, naming.TOTALS_KEY)
         self._show = show
-        self._price = price_per_gpu_hour
+        self._price_per_gpu_hour = None if price is None else price.per_gpu_hour
         self._totals, self._runs = Totals(), dict[str, _Marks]()
         self._etag: str | None = None
         self._changed = False
@@ -121,7 +122,7 @@ class CountBook:
                 return
             self.begun(name, run)
             marks = self._runs[run]
-            self._totals.add(fresh, price_per_gpu_hour=self._price, now=now)
+            self._totals.add(fresh, price_per_gpu_hour=self._price_per_gpu_hour, now=now)
             seen = marks.open.setdefault(shard, _OpenShard())
             seen.parts.setdefault(attempt, set()).add(part)
             seen.seconds += sum(r.worker_seconds for r in fresh)

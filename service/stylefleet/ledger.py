@@ -59,6 +59,14 @@ INSERT INTO todo SELECT number FROM task WHERE NOT EXISTS (
 )
 """
 
+_BECAUSE = """
+SELECT sum(NOT known), sum(known AND NOT there), sum(known AND there) FROM (
+    SELECT EXISTS (SELECT 1 FROM done WHERE done.id = task.id) AS known,
+        EXISTS (SELECT 1 FROM result WHERE result.key = task.output) AS there
+    FROM todo JOIN task USING (number)
+)
+"""
+
 
 class Move(NamedTuple):
     """From where to where a task goes: URIs as they are, which may be unusable."""
@@ -70,6 +78,17 @@ class Move(NamedTuple):
     def of(line: bytes) -> Move:
         _, content, _, _, output, *_ = json.loads(line)
         return Move(content, output)
+
+
+class ToDoBecause(NamedTuple):
+    """Of the tasks that are to be done, how many for which reason."""
+
+    new: int
+    """No receipt of an earlier run: the picture, a style, a mask or the recipe is new or was changed, or it failed."""
+    gone: int
+    """Done by an earlier run, but the result is not there."""
+    replaced: int
+    """Done by an earlier run, but something else lies in the result's place."""
 
 
 class Ledger:
@@ -183,6 +202,12 @@ class Ledger:
         with _room():
             self._db.execute(_TO_DO)
         return self._count("todo")
+
+    def to_do_because(self) -> ToDoBecause:
+        """Why tasks are to be done; after the books are closed."""
+        with _room():
+            new, gone, replaced = self._db.execute(_BECAUSE).fetchone()
+        return ToDoBecause(new=new or 0, gone=gone or 0, replaced=replaced or 0)
 
     def lines_to_do(self) -> Iterator[bytes]:
         """The lines of the tasks to be done, in their order; after the books are closed."""

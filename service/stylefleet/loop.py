@@ -22,8 +22,10 @@ from stylefleet.metrics import ControllerMetrics
 from stylefleet.naming import CACHE_PREFIX, Ref
 from stylefleet.notifications import SqsQueue
 from stylefleet.planner import Pace
+from stylefleet.request_metrics import KubernetesMetrics, S3Metrics
 from stylefleet.settings import ControllerSettings
 from stylefleet.store_s3 import S3Store, make_client
+from stylefleet.traffic import Traffic
 
 log = structlog.get_logger(__name__)
 
@@ -48,9 +50,10 @@ def run(settings: ControllerSettings, *, once: bool, dry_run: bool) -> None:
         store.probe(S3Store(make_client(settings.store.endpoint_url, settings.store.region)), Ref(bucket, CACHE_PREFIX))
     elector = None if dry_run else _elector(settings)
     before_send = None if elector is None else elector.confirm
-    s3 = S3Store(make_client(settings.store.endpoint_url, settings.store.region, before_send=before_send))
-    cluster = _cluster(settings, look_only=dry_run, before_send=before_send)
-    metrics = ControllerMetrics()
+    metrics = ControllerMetrics(price=settings.price)
+    client = make_client(settings.store.endpoint_url, settings.store.region, before_send=before_send)
+    s3 = S3Store(client, traffic=S3Metrics(metrics.registry))
+    cluster = _cluster(settings, metrics, look_only=dry_run, before_send=before_send)
     controller = Controller(
         store=DryRunStore(s3, bucket) if dry_run else s3,
         cluster=DryRunCluster(cluster) if dry_run else cluster,
@@ -65,6 +68,7 @@ def run(settings: ControllerSettings, *, once: bool, dry_run: bool) -> None:
             workers_max=settings.local_slots if settings.cluster == "local" else None,
         ),
         metrics=metrics,
+        price=settings.price,
     )
     try:
         if once:
@@ -77,17 +81,28 @@ def run(settings: ControllerSettings, *, once: bool, dry_run: bool) -> None:
             cluster.close()
 
 
-def _cluster(settings: ControllerSettings, *, look_only: bool, before_send: Callable[[], None] | None) -> Cluster:
+def _cluster(
+    settings: ControllerSettings,
+    metrics: ControllerMetrics,
+    *,
+    look_only: bool,
+    before_send: Callable[[], None] | None,
+) -> Cluster:
     if settings.cluster == "local":
         return LocalCluster(settings.local_folder, slots=settings.local_slots, look_only=look_only)
-    return kubernetes_cluster(settings, before_send=before_send)
+    return kubernetes_cluster(settings, before_send=before_send, traffic=KubernetesMetrics(metrics.registry))
 
 
-def kubernetes_cluster(settings: ControllerSettings, *, before_send: Callable[[], None] | None = None) -> Cluster:
+def kubernetes_cluster(
+    settings: ControllerSettings,
+    *,
+    before_send: Callable[[], None] | None = None,
+    traffic: Traffic | None = None,
+) -> Cluster:
     """The namespaces in which this service makes Jobs."""
     from stylefleet import cluster_kubernetes, kubernetes_api
 
-    connection = kubernetes_api.connect(before_send=before_send)
+    connection = kubernetes_api.connect(before_send=before_send, traffic=traffic)
     clusters = {
         namespace: cluster_kubernetes.KubernetesCluster(connection, namespace) for namespace in settings.namespaces
     }

@@ -13,6 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from stylefleet import __version__
+from stylefleet.price import Price
 from stylefleet.receipt import OUTCOMES, STAGES
 from stylefleet.totals import LOOKUPS, RETRY_CAUSES, RUN_PHASES, Totals
 
@@ -126,15 +127,14 @@ def _counter(name: str, text: str, value: float) -> CounterMetricFamily:
 class ControllerMetrics:
     """The controller's registry; one object a process."""
 
-    def __init__(self, *, price_per_gpu_hour: float | None = None) -> None:
+    def __init__(self, *, price: Price | None = None) -> None:
         """Without a price nothing is said of costs."""
         self.registry = CollectorRegistry()
-        self.price_per_gpu_hour = price_per_gpu_hour
-        self.totals = TotalsCollector(with_cost=price_per_gpu_hour is not None)
+        self.totals = TotalsCollector(with_cost=price is not None)
         self.registry.register(self.totals)
-        if price_per_gpu_hour is not None:
+        if price is not None:
             self._gauge("price_per_gpu_hour", "Price of an hour of one GPU, or of a worker without.").set(
-                price_per_gpu_hour
+                price.per_gpu_hour
             )
         self.runs = self._gauge(
             "runs",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,13 +17,14 @@ from stylefleet.ledger import Ledger
 from stylefleet.manifest import Manifest, digest
 from stylefleet.naming import Ref
 from stylefleet.plan import Plan, ShardEntry, StyleShare, plan_from_json, plan_to_json
+from stylefleet.recipe import Recipe
 from stylefleet.stocktaking import CHUNK, enter_finished, enter_tasks
 from stylefleet.store import Listed, Object, Store
 from stylefleet.streams import chunks, in_order
-from stylefleet.task_making import TaskMaker, pictures_among
+from stylefleet.task_making import LeftOut, TaskMaker, pictures_among
 from stylefleet.tasks import tasks_per_shard
 from stylefleet.terms import terms_of
-from stylefleet.timings import predict
+from stylefleet.timings import Prediction, predict
 
 WRITERS = 16
 """Shards that are written at a time."""
@@ -42,6 +44,28 @@ class Pace:
     """Assumed speed of a worker, floating point operations a second; where no run has measured one."""
     workers_max: int | None = None
     """Workers that the cluster can run at a time, where that is known: more shards than these gain nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draft:
+    """What planning finds out before it writes anything."""
+
+    styles: tuple[StyleShare, ...]
+    companions: tuple[Companion, ...]
+    recipe: Recipe
+    pictures: int
+    """That the manifest names."""
+    to_do: int
+    """Of these, the ones without a result of an earlier run."""
+    prediction: Prediction
+    tasks_per_shard: int
+    workers: int
+    """That may be at work at a time."""
+    left_out: LeftOut
+
+    @property
+    def shards(self) -> int:
+        return math.ceil(self.to_do / self.tasks_per_shard)
 
 
 def load_plan(store: Store, bucket: str, name: str, run: str) -> Plan | None:
@@ -69,46 +93,31 @@ def plan_run(
 ) -> Plan:
     """Plan a run and write it; raises PlanInvalid where what the manifest names cannot be carried out."""
     spec = manifest.spec
-    recipe, output = spec.recipe.to_recipe(), naming.parse_uri(spec.output.prefix)
     with Ledger() as ledger:
-        styles = pinned_styles(store, manifest)
-        companions = find_companions(store, manifest, ledger)
-        enter_tasks(ledger, TaskMaker(manifest, styles, companions), list_pictures(store, manifest))
-        if not ledger.tasks:
-            raise PlanInvalid([_no_pictures(manifest)])
-        enter_finished(ledger, store, bucket, name, output)
-        todo = ledger.close_books()
-        known = timing_book.load(store, bucket, gpus=spec.run.resources.gpu, tenant=naming.tenant_of(name))
-        prediction = predict(recipe, known, flops=pace.worker_flops)
-        size = tasks_per_shard(
-            todo,
-            seconds_per_task=prediction.seconds,
-            shard_seconds=pace.shard_seconds,
-            parallelism=min(spec.run.parallelism, pace.workers_max or spec.run.parallelism),
-        )
-        shards = write_shards(store, bucket, name, run, ledger.lines_to_do(), size)
+        draft = draft_run(store, bucket, ledger, name=name, manifest=manifest, pace=pace)
+        shards = write_shards(store, bucket, name, run, ledger.lines_to_do(), draft.tasks_per_shard)
         plan = Plan(
             name=name,
             run=run,
             manifest_digest=digest(manifest_bytes),
             planned_at=now,
-            styles=styles,
-            companions=tuple(companions),
-            recipe=recipe,
+            styles=draft.styles,
+            companions=draft.companions,
+            recipe=draft.recipe,
             image_format=spec.output.format,
             quality=spec.output.quality,
             depth=spec.output.depth,
             keep_metadata=tuple(spec.output.keep_metadata),
-            output_prefix=output,
-            pictures=ledger.tasks,
-            skipped=ledger.tasks - todo,
+            output_prefix=naming.parse_uri(spec.output.prefix),
+            pictures=draft.pictures,
+            skipped=draft.pictures - draft.to_do,
             shards=shards,
             parallelism=spec.run.parallelism,
             queue=spec.run.queue,
             gpus=spec.run.resources.gpu,
-            terms=terms_of(spec.run, tasks=todo),
-            seconds_per_picture=prediction.seconds,
-            seconds_source=prediction.source,
+            terms=terms_of(spec.run, tasks=draft.to_do),
+            seconds_per_picture=draft.prediction.seconds,
+            seconds_source=draft.prediction.source,
         )
     try:
         # Last, and only once: a run is planned when this object exists.
@@ -121,6 +130,37 @@ def plan_run(
             raise
         return first
     return plan
+
+
+def draft_run(store: Store, bucket: str, ledger: Ledger, *, name: str, manifest: Manifest, pace: Pace) -> Draft:
+    """What a run would be; the ledger has its tasks then. Only reads; raises PlanInvalid as `plan_run` does."""
+    spec = manifest.spec
+    recipe = spec.recipe.to_recipe()
+    styles = pinned_styles(store, manifest)
+    companions = find_companions(store, manifest, ledger)
+    left_out = LeftOut()
+    enter_tasks(ledger, TaskMaker(manifest, styles, companions), list_pictures(store, manifest, left_out))
+    if not ledger.tasks:
+        raise PlanInvalid([_no_pictures(manifest)])
+    enter_finished(ledger, store, bucket, name, naming.parse_uri(spec.output.prefix))
+    to_do = ledger.close_books()
+    known = timing_book.load(store, bucket, gpus=spec.run.resources.gpu, tenant=naming.tenant_of(name))
+    prediction = predict(recipe, known, flops=pace.worker_flops)
+    workers = min(spec.run.parallelism, pace.workers_max or spec.run.parallelism)
+    size = tasks_per_shard(
+        to_do, seconds_per_task=prediction.seconds, shard_seconds=pace.shard_seconds, parallelism=workers
+    )
+    return Draft(
+        styles=styles,
+        companions=tuple(companions),
+        recipe=recipe,
+        pictures=ledger.tasks,
+        to_do=to_do,
+        prediction=prediction,
+        tasks_per_shard=size,
+        workers=workers,
+        left_out=left_out,
+    )
 
 
 def write_shards(
@@ -201,13 +241,13 @@ def find_companions(store: Store, manifest: Manifest, ledger: Ledger) -> dict[Co
     return found
 
 
-def list_pictures(store: Store, manifest: Manifest) -> Iterator[Listed]:
+def list_pictures(store: Store, manifest: Manifest, left_out: LeftOut) -> Iterator[Listed]:
     """The pictures that the manifest names; raises PlanInvalid where a bucket or a named key is not there."""
     content = manifest.spec.content
     field = "prefix" if content.prefix is not None else "keys"
     try:
         if content.prefix is not None:
-            yield from pictures_among(store.list(naming.parse_uri(content.prefix)), manifest.spec)
+            yield from pictures_among(store.list(naming.parse_uri(content.prefix)), manifest.spec, left_out)
         else:
             yield from _named_pictures(store, content.keys or [])
     except NotFound as error:

@@ -28,6 +28,9 @@ def to_json(tally: Tally) -> bytes:
         "failedByReason": dict(sums.failed_by_reason),
         "stageSeconds": dict(sums.stage_seconds),
         "engines": [vars(e) for e in sorted(sums.engines, key=str)],
+        "workerSeconds": round(sums.worker_seconds, 4),
+        "gpuSeconds": round(sums.gpu_seconds, 4),
+        "paidSeconds": round(sums.paid_seconds, 4),
     }
     return (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode()
 
@@ -46,6 +49,10 @@ def _restored(d: dict[str, Any], tally: Tally) -> Tally:
         failed_by_reason=Counter(d["failedByReason"]),
         stage_seconds=defaultdict(float, d["stageSeconds"]),
         engines={EngineFacts(**e) for e in d["engines"]},
+        # Progress of earlier versions lacks these, as their receipts do.
+        worker_seconds=float(d.get("workerSeconds", 0.0)),
+        gpu_seconds=float(d.get("gpuSeconds", 0.0)),
+        paid_seconds=float(d.get("paidSeconds", 0.0)),
     )
     tally.restore(
         set(parse_indexes(d["completeShards"])), sums, set(parse_indexes(d["shardsWithFailures"])), d["firstFailure"]

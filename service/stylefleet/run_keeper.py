@@ -22,6 +22,7 @@ from stylefleet.naming import Ref
 from stylefleet.plan import Plan
 from stylefleet.planner import Pace
 from stylefleet.policies.admission import Request
+from stylefleet.price import Price
 from stylefleet.reconcile import CreateJob, DeleteJob, Finish, ReleaseJob, early_end, reconcile
 from stylefleet.run_watch import RunWatch
 from stylefleet.status import Phase, Status
@@ -52,6 +53,7 @@ class RunKeeper:
         tenants: Tenants,
         gate: Gate,
         book: StatusBook,
+        price: Price | None,
     ) -> None:
         self._store = store
         self._cluster = cluster
@@ -66,6 +68,7 @@ class RunKeeper:
         self._tenants = tenants
         self._gate = gate
         self._book = book
+        self._price = price
         self.runs: dict[str, RunWatch] = {}
         """By name, those that are not final and were taken up."""
 
@@ -125,7 +128,7 @@ class RunKeeper:
                 return
             planned = planner.load_plan(self._store, self._bucket, name, run_id)
             plan = planned or self._plan(name, run_id, found.data, allowed)
-            run = RunWatch(self._store, self._bucket, plan, submission, is_new=planned is None)
+            run = RunWatch(self._store, self._bucket, plan, submission, price=self._price, is_new=planned is None)
             self._count_rest(name, run_id)
             self.runs[name] = run
         except ManifestInvalid as error:
@@ -143,7 +146,7 @@ class RunKeeper:
         for other in self._counts.others(name, run_id):
             plan = planner.load_plan(self._store, self._bucket, name, other)
             if plan is not None:
-                run = RunWatch(self._store, self._bucket, plan, None)
+                run = RunWatch(self._store, self._bucket, plan, None, price=self._price)
                 run.read_receipts(self._counts, self._clock(), all_of_them=True)
             self._counts.superseded(other)
 
@@ -334,7 +337,7 @@ class RunKeeper:
             return
         run = self.runs.get(name)
         if run is None or run.plan.run != known.run:
-            run = RunWatch(self._store, self._bucket, plan, known.submission)
+            run = RunWatch(self._store, self._bucket, plan, known.submission, price=self._price)
         run.read_receipts(self._counts, self._clock(), all_of_them=True)
         kept = run.tally.done + plan.skipped
         message = f"the manifest was deleted; {kept} of {plan.pictures} pictures have a result"

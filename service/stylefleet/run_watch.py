@@ -18,6 +18,7 @@ from stylefleet.jobs import JobView
 from stylefleet.naming import Ref
 from stylefleet.plan import Plan
 from stylefleet.planner import Pace, load_plan
+from stylefleet.price import Price, cost_of
 from stylefleet.reconcile import Finish, Observed, early_end
 from stylefleet.status import Ending, Phase, Status
 from stylefleet.store import Store
@@ -39,11 +40,19 @@ class RunWatch:
     """What the controller remembers of a run between ticks; all of it can be read from the bucket again."""
 
     def __init__(
-        self, store: Store, bucket: str, plan: Plan, submission: Submission | None, *, is_new: bool = False
+        self,
+        store: Store,
+        bucket: str,
+        plan: Plan,
+        submission: Submission | None,
+        *,
+        price: Price | None,
+        is_new: bool = False,
     ) -> None:
         """`is_new` where it was planned just now: so there is neither progress nor any receipt."""
         self._store = store
         self._bucket = bucket
+        self._price = price
         self.plan = replace(plan, shards=())
         """Without its shard table, which would be most of a controller's memory."""
         self.shards = len(plan.shards)
@@ -245,6 +254,7 @@ class RunWatch:
             missing_by_shard=finish.missing_by_shard,
             failures=pages,
             finished_at=now,
+            cost=cost_of(plan, self.tally.sums, self._price),
         )
         ref = Ref(self._bucket, naming.report_key(plan.name, plan.run))
         self._store.put(ref, data, content_type="application/json")
@@ -273,6 +283,7 @@ class RunWatch:
             done=tally.done,
             failed=tally.failed,
             started_at=plan.planned_at,
+            cost=cost_of(plan, tally.sums, self._price),
             output_prefix=str(plan.output_prefix),
         )
 

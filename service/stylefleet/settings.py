@@ -16,6 +16,7 @@ from stylefleet.jobs import WorkerTemplate
 from stylefleet.memory import bytes_of
 from stylefleet.naming import Ref
 from stylefleet.policies.admission import Limits
+from stylefleet.price import Price
 from stylefleet.tenants import Tenants
 
 
@@ -67,6 +68,8 @@ class ControllerSettings:
     """None without STYLEFLEET_LEASE: this controller acts alone."""
     parallelism_max: int | None
     """STYLEFLEET_PARALLELISM_MAX: workers at a time, over all runs."""
+    price: Price | None
+    """STYLEFLEET_PRICE_PER_GPU_HOUR in STYLEFLEET_CURRENCY; None where it is not set: then no cost is said anywhere."""
     local_folder: Path
     """STYLEFLEET_LOCAL_FOLDER: state and worker logs of the local cluster."""
     local_slots: int
@@ -120,6 +123,7 @@ _WORKER_VARIABLES = ("STYLEFLEET_VGG19_WEIGHTS", "STYLEFLEET_VGG19_SHA256", "TF_
 
 
 _ENDPOINT = re.compile(r"https?://[^\s/?#@]+(/[^\s?#@]*)?")
+_CURRENCY = re.compile(r"[A-Z]{3}")
 _QUEUE_URL = re.compile(r"https?://[^\s/?#@]+/[^\s?#@]+")
 
 
@@ -156,6 +160,17 @@ def _whole(environment: Mapping[str, str], name: str, default: int | None, *, mi
 def _parallelism_max(environment: Mapping[str, str]) -> int | None:
     name = "STYLEFLEET_PARALLELISM_MAX"
     return _whole(environment, name, None, minimum=1, maximum=1_000_000) if environment.get(name) else None
+
+
+def _price(environment: Mapping[str, str]) -> Price | None:
+    currency = environment.get("STYLEFLEET_CURRENCY") or "USD"
+    if not _CURRENCY.fullmatch(currency):
+        rule = "three capital letters as in ISO 4217, such as EUR"
+        raise SettingsInvalid(f"STYLEFLEET_CURRENCY: found {currency!r}, allowed are {rule}")
+    name = "STYLEFLEET_PRICE_PER_GPU_HOUR"
+    if not environment.get(name):
+        return None
+    return Price(per_gpu_hour=_number(environment, name, 0.0, minimum=0.0), currency=currency)
 
 
 def _endpoint(environment: Mapping[str, str], name: str) -> str | None:
@@ -239,6 +254,7 @@ def controller_settings(environment: Mapping[str, str] = os.environ) -> Controll
         ),
         election=_election(environment, cluster),
         parallelism_max=_parallelism_max(environment),
+        price=_price(environment),
         local_folder=Path(environment.get("STYLEFLEET_LOCAL_FOLDER") or ".stylefleet/jobs"),
         local_slots=_whole(environment, "STYLEFLEET_LOCAL_SLOTS", 1, minimum=1, maximum=1000),
     )

@@ -14,6 +14,7 @@ from stylefleet.failures import SHARD_FAILED, FailurePages
 from stylefleet.inbox import Submission
 from stylefleet.indexes import format_indexes
 from stylefleet.plan import Plan
+from stylefleet.price import Cost
 from stylefleet.receipt import STAGES
 from stylefleet.tally import Tally
 
@@ -82,6 +83,8 @@ class Status:
     updated_at: datetime | None = None
     eta_seconds: float | None = None
     """Predicted seconds until the end, from the pace so far."""
+    cost: Cost | None = None
+    """None without a price."""
     output_prefix: str = ""
     report: str = ""
     """URI of the report; empty before the end."""
@@ -126,6 +129,7 @@ def to_json(status: Status) -> bytes:
         "finishedAt": _time(status.finished_at),
         "updatedAt": _time(status.updated_at),
         "etaSeconds": None if status.eta_seconds is None else round(status.eta_seconds),
+        "cost": _cost(status.cost),
         "outputPrefix": status.output_prefix,
         "report": status.report,
     }
@@ -155,6 +159,7 @@ def from_json(data: bytes) -> Status:
         failed=d["progress"]["failed"],
         waiting_because=d["waitingBecause"],
         eta_seconds=d["etaSeconds"],
+        cost=_cost_from(d.get("cost")),
         output_prefix=d["outputPrefix"],
         report=d["report"],
         **times,
@@ -164,6 +169,21 @@ def from_json(data: bytes) -> Status:
 def _submission(d: dict[str, str] | None) -> Submission | None:
     """None also where an earlier version wrote the status."""
     return Submission(d["etag"], datetime.fromisoformat(d["putAt"])) if d else None
+
+
+def _cost(cost: Cost | None) -> dict[str, Any] | None:
+    if cost is None:
+        return None
+    estimated = None if cost.estimated is None else round(cost.estimated, 4)
+    return {"currency": cost.currency, "estimated": estimated, "actual": round(cost.actual, 4)}
+
+
+def _cost_from(d: dict[str, Any] | None) -> Cost | None:
+    """None also where an earlier version wrote the status."""
+    if d is None:
+        return None
+    estimated = None if d["estimated"] is None else float(d["estimated"])
+    return Cost(currency=str(d["currency"]), estimated=estimated, actual=float(d["actual"]))
 
 
 def _ending_from(d: dict[str, Any] | None) -> Ending | None:
@@ -193,6 +213,7 @@ def report_json(
     missing_by_shard: dict[int, int],
     failures: FailurePages,
     finished_at: datetime,
+    cost: Cost | None = None,
 ) -> bytes:
     """The report of a run that ended; its length does not grow with the catalog. `missing_by_shard` are tasks without
     receipt, by the index that failed."""
@@ -224,6 +245,9 @@ def report_json(
         },
         "unfinishedShards": {"indexes": format_indexes(missing_by_shard), "pictures": missing},
         "stageSeconds": seconds,
+        "workerSeconds": round(sums.worker_seconds, 3),
+        "gpuSeconds": round(sums.gpu_seconds, 3),
+        "cost": _cost(cost),
         "optimizeShare": round(seconds["optimize"] / total, 4) if total else None,
         "engines": [vars(e) for e in sorted(sums.engines, key=str)],
         "receipts": f"{naming.receipts_prefix(plan.name, plan.run)}",

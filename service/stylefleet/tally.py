@@ -22,12 +22,22 @@ class Sums:
     failed_by_reason: Counter[str] = field(default_factory=Counter)
     stage_seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     engines: set[EngineFacts] = field(default_factory=set)
+    worker_seconds: float = 0.0
+    """Time of workers; of a picture that was done twice, the first receipt's."""
+    gpu_seconds: float = 0.0
+    """The same, times the GPUs of the worker: nothing for one that has none."""
+    paid_seconds: float = 0.0
+    """The same, where a worker without GPU counts as one."""
 
     def add(self, receipt: Receipt) -> None:
         for stage, seconds in receipt.stage_seconds.items():
             self.stage_seconds[stage] += seconds
         if receipt.engine is not None:
             self.engines.add(receipt.engine)
+        gpus = receipt.engine.gpus if receipt.engine is not None else 0
+        self.worker_seconds += receipt.worker_seconds
+        self.gpu_seconds += receipt.worker_seconds * gpus
+        self.paid_seconds += receipt.worker_seconds * max(1, gpus)
         if receipt.outcome == "done":
             self.done += 1
         else:
@@ -39,6 +49,9 @@ class Sums:
         for stage, seconds in other.stage_seconds.items():
             self.stage_seconds[stage] += seconds
         self.engines |= other.engines
+        self.worker_seconds += other.worker_seconds
+        self.gpu_seconds += other.gpu_seconds
+        self.paid_seconds += other.paid_seconds
 
 
 @dataclass(kw_only=True)

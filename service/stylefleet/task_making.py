@@ -8,6 +8,7 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from stylefleet import naming
 from stylefleet.companions import Companion, Listing, Pin, companions_of, pin
@@ -17,6 +18,8 @@ from stylefleet.naming import Ref
 from stylefleet.plan import StyleShare
 from stylefleet.store import Listed
 from stylefleet.tasks import Shaping, Task
+
+LEFT_OUT_SHOWN = 3
 
 
 def matcher(content: Content) -> Callable[[str], bool]:
@@ -35,9 +38,23 @@ def _any_of(patterns: Iterable[str]) -> Callable[[str], re.Match[str] | None]:
     return re.compile("|".join(fnmatch.translate(p.lower()) for p in patterns) or r"(?!)").match
 
 
-def pictures_among(listed: Iterable[Listed], spec: Spec) -> Iterator[Listed]:
+@dataclass(kw_only=True)
+class LeftOut:
+    """What lies below the content prefix and is no picture to restyle."""
+
+    count: int = 0
+    first: list[str] = field(default_factory=list)
+    """Paths below the prefix of the first few."""
+
+    def add(self, relative: str) -> None:
+        self.count += 1
+        if len(self.first) < LEFT_OUT_SHOWN:
+            self.first.append(relative)
+
+
+def pictures_among(listed: Iterable[Listed], spec: Spec, left_out: LeftOut) -> Iterator[Listed]:
     """Of what lies below the content prefix, the pictures to restyle: what the patterns ask for, without the run's own
-    styles, masks and starts where these lie there too."""
+    styles, masks and starts where these lie there too. The rest is `left_out`."""
     prefix = naming.parse_uri(spec.content.prefix or "")
     asked_for, skip = matcher(spec.content), len(prefix.key)
     styles = {naming.parse_uri(style.image) for style in spec.styles}
@@ -46,6 +63,8 @@ def pictures_among(listed: Iterable[Listed], spec: Spec) -> Iterator[Listed]:
         ref = each.ref
         if asked_for(ref.key[skip:]) and ref not in styles and not any(naming.is_below(ref, at) for at in beside):
             yield each
+        else:
+            left_out.add(ref.key[skip:])
 
 
 class TaskMaker:

@@ -52,6 +52,8 @@ OTHERS: dict[str, tuple[Any, Json]] = {
     "storage.endpoint": ("http://minio:9000", {}),
     "storage.allowed": (["s3://shop/"], {}),
     "tenants": ([{"name": "toys", "allowed": ["s3://toys/"]}], {}),
+    "cost.pricePerGpuHour": (0.35, {}),
+    "cost.currency": ("EUR", {"cost": {"pricePerGpuHour": 0}}),
     "notifications.queueUrl": ("http://elasticmq:9324/0/inbox", {}),
     "identity.kind": ("podIdentity", {}),
     "identity.controller": ("arn:aws:iam::1:role/other", IRSA),

@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.openmetrics.exposition import generate_latest
 
 from stylefleet.metrics import ControllerMetrics
+from stylefleet.price import Price
 from stylefleet.receipt import STAGES
 from stylefleet.status import Phase
 from stylefleet.totals import RUN_PHASES, Totals
@@ -78,7 +79,7 @@ def test_final_phases_are_those_of_a_status() -> None:
 
 
 def test_totals_are_shown_as_they_are() -> None:
-    metrics = ControllerMetrics(price_per_gpu_hour=3.0)
+    metrics = ControllerMetrics(price=Price(per_gpu_hour=3.0, currency="EUR"))
     totals = Totals()
     totals.add(
         [

@@ -7,6 +7,7 @@ import pytest
 
 from stylefleet.errors import SettingsInvalid
 from stylefleet.naming import Ref
+from stylefleet.price import Price
 from stylefleet.settings import ElectionSettings, controller_settings, worker_settings
 
 WORKER = {
@@ -30,6 +31,7 @@ def test_a_controller_needs_only_its_bucket() -> None:
     assert settings.worker.credentials_secret is None
     assert settings.election is None
     assert settings.notifications is None
+    assert settings.price is None
 
 
 def test_every_variable_is_heeded() -> None:
@@ -43,6 +45,8 @@ def test_every_variable_is_heeded() -> None:
             "STYLEFLEET_POLL_SECONDS": "0.5",
             "STYLEFLEET_NOTIFICATIONS": "https://sqs.eu-west-1.amazonaws.com/111122223333/stylefleet",
             "STYLEFLEET_HTTP_PORT": "0",
+            "STYLEFLEET_PRICE_PER_GPU_HOUR": "0.35",
+            "STYLEFLEET_CURRENCY": "EUR",
             "STYLEFLEET_SHARD_SECONDS": "60",
             "STYLEFLEET_WORKER_GFLOPS": "250",
             "STYLEFLEET_LOCAL_FOLDER": "/var/lib/jobs",
@@ -66,6 +70,7 @@ def test_every_variable_is_heeded() -> None:
     assert settings.allowed == (Ref("shop", ""), Ref("art", "out/"))
     assert (settings.poll_seconds, settings.http_port, settings.shard_seconds) == (0.5, 0, 60.0)
     assert settings.worker_flops == 250e9
+    assert settings.price == Price(per_gpu_hour=0.35, currency="EUR")
     assert settings.notifications == "https://sqs.eu-west-1.amazonaws.com/111122223333/stylefleet"
     assert (settings.local_folder, settings.local_slots) == (Path("/var/lib/jobs"), 2)
     worker = settings.worker
@@ -78,6 +83,13 @@ def test_every_variable_is_heeded() -> None:
         "STYLEFLEET_VGG19_WEIGHTS": "/weights/vgg19.h5",
         "STYLEFLEET_VGG19_SHA256": "ab" * 32,
     }
+
+
+def test_a_price_of_nothing_is_a_price_and_no_price_is_none() -> None:
+    bucket = {"STYLEFLEET_BUCKET": "service"}
+    free = controller_settings(bucket | {"STYLEFLEET_PRICE_PER_GPU_HOUR": "0"})
+    assert free.price == Price(per_gpu_hour=0.0, currency="USD")
+    assert controller_settings(bucket | {"STYLEFLEET_CURRENCY": "EUR"}).price is None
 
 
 def test_credentials_never_become_part_of_the_settings() -> None:
@@ -122,6 +134,9 @@ def test_a_queue_is_named_by_its_url_without_credentials(url: str) -> None:
         ("STYLEFLEET_HTTP_PORT", "80.5", "a whole number from 0 to 65535"),
         ("STYLEFLEET_SHARD_SECONDS", "0", "a number of at least 1"),
         ("STYLEFLEET_WORKER_GFLOPS", "0", "a number of at least 0.001"),
+        ("STYLEFLEET_PRICE_PER_GPU_HOUR", "-1", "a number of at least 0"),
+        ("STYLEFLEET_PRICE_PER_GPU_HOUR", "cheap", "a number of at least 0"),
+        ("STYLEFLEET_CURRENCY", "euro", "three capital letters"),
         ("STYLEFLEET_LOCAL_SLOTS", "0", "a whole number from 1 to"),
         ("STYLEFLEET_LOCAL_SLOTS", "inf", "a whole number from 1 to"),
         ("STYLEFLEET_VGG19_WEIGHTS", "s3://models/../vgg19.h5", "a file's path or s3://bucket/key"),

@@ -9,9 +9,10 @@ import pytest
 from stylefleet import status
 from stylefleet.errors import FieldError
 from stylefleet.failures import Failure, FailurePages
+from stylefleet.price import Cost
 from stylefleet.status import Ending, Phase, Status
 from stylefleet.tally import Tally
-from tests.builders import NOW, RUN, failed_receipt, make_plan, make_receipt
+from tests.builders import FACTS, NOW, RUN, failed_receipt, make_plan, make_receipt
 
 FULL = Status(
     name="spring",
@@ -33,6 +34,7 @@ FULL = Status(
     finished_at=NOW + timedelta(hours=1),
     updated_at=NOW + timedelta(hours=2),
     eta_seconds=90,
+    cost=Cost(currency="EUR", estimated=1.25, actual=0.5),
     output_prefix="s3://shop/restyled/",
     report="s3://service/runs/spring/report.json",
 )
@@ -41,6 +43,12 @@ FULL = Status(
 @pytest.mark.parametrize("written", [FULL, Status(name="a", run="", phase=Phase.REJECTED)])
 def test_a_status_is_read_back_with_every_field(written: Status) -> None:
     assert status.from_json(status.to_json(written)) == written
+
+
+def test_the_status_of_an_earlier_version_has_no_cost() -> None:
+    document = json.loads(status.to_json(FULL))
+    del document["cost"]
+    assert status.from_json(json.dumps(document).encode()) == replace(FULL, cost=None)
 
 
 def test_times_are_whole_seconds_and_so_is_the_estimate() -> None:
@@ -149,8 +157,14 @@ def test_where_the_clock_was_set_back_the_estimate_is_the_prediction(ended: int,
 def test_the_report_says_what_came_of_every_picture() -> None:
     plan, tally = make_plan(shards=(3, 2), skipped=4), Tally([3, 2])
     failure = Failure(content="s3://shop/catalog/b.jpg", reason="too_small", message="8 px", attempt="a-1")
-    tally.add(make_receipt("catalog/a.jpg", stage_seconds={"fetch": 1.0, "optimize": 3.0}))
-    tally.add(failed_receipt("catalog/b.jpg", reason="too_small", message="8 px"))
+    with_gpu = replace(FACTS, gpus=1)
+    tally.add(
+        make_receipt(
+            "catalog/a.jpg", stage_seconds={"fetch": 1.0, "optimize": 3.0}, worker_seconds=4.0, engine=with_gpu
+        )
+    )
+    failed = failed_receipt("catalog/b.jpg", reason="too_small", message="8 px")
+    tally.add(replace(failed, worker_seconds=1.5))
     document = json.loads(
         status.report_json(
             plan,
@@ -161,6 +175,7 @@ def test_the_report_says_what_came_of_every_picture() -> None:
             missing_by_shard={1: 2, 0: 1},
             failures=FailurePages(pages=1, failures=4, first=(failure,)),
             finished_at=NOW + timedelta(minutes=5),
+            cost=Cost(currency="EUR", estimated=None, actual=0.25),
         )
     )
     assert document["totals"] == {"pictures": 9, "skipped": 4, "done": 1, "failed": 4}
@@ -180,6 +195,8 @@ def test_the_report_says_what_came_of_every_picture() -> None:
         "store": 0.0,
     }
     assert document["optimizeShare"] == round(3 / 4.25, 4)
+    assert (document["workerSeconds"], document["gpuSeconds"]) == (5.5, 4.0)
+    assert document["cost"] == {"currency": "EUR", "estimated": None, "actual": 0.25}
     assert [e["backbone"] for e in document["engines"]] == ["vgg16-hed"]
     assert (document["phase"], document["reason"]) == ("PartiallySucceeded", "DeadlineExceeded")
     assert document["plannedAt"] == "2026-03-01T12:00:00+00:00"
@@ -201,5 +218,6 @@ def test_a_report_of_nothing_computed_divides_by_nothing() -> None:
         )
     )
     assert document["optimizeShare"] is None
+    assert document["cost"] is None
     assert document["failuresByReason"] == {}
     assert document["totals"] == {"pictures": 2, "skipped": 2, "done": 0, "failed": 0}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import tracemalloc
 from collections import Counter
 from dataclasses import replace
@@ -74,6 +75,28 @@ def test_every_engine_that_took_part_is_named_once() -> None:
     for key, facts in (("a", FACTS), ("b", gpu), ("c", gpu), ("d", None)):
         tally.add(make_receipt(f"catalog/{key}.jpg", engine=facts))
     assert tally.sums.engines == {FACTS, gpu}
+
+
+def test_worker_time_is_summed_and_a_worker_without_gpu_is_paid_for_as_one() -> None:
+    tally = Tally([3])
+    tally.add(make_receipt("catalog/a.jpg", worker_seconds=3.0))
+    tally.add(make_receipt("catalog/b.jpg", worker_seconds=10.0, engine=replace(FACTS, gpus=2)))
+    tally.add(make_receipt("catalog/b.jpg", worker_seconds=99.0, attempt="another"))
+    tally.add(replace(failed_receipt("catalog/c.jpg"), worker_seconds=0.5))
+    sums = tally.sums
+    assert (sums.worker_seconds, sums.gpu_seconds, sums.paid_seconds) == (13.5, 20.0, 23.5)
+    restored = progress.tally_from(progress.to_json(tally), [3]).sums
+    assert (restored.worker_seconds, restored.gpu_seconds, restored.paid_seconds) == (13.5, 20.0, 23.5)
+
+
+def test_progress_of_an_earlier_version_knows_no_worker_time() -> None:
+    tally = Tally([1])
+    tally.add(make_receipt("catalog/a.jpg", worker_seconds=3.0))
+    document = json.loads(progress.to_json(tally))
+    for name in ("workerSeconds", "gpuSeconds", "paidSeconds"):
+        del document[name]
+    restored = progress.tally_from(json.dumps(document).encode(), [1])
+    assert (restored.done, restored.sums.worker_seconds, restored.sums.paid_seconds) == (1, 0.0, 0.0)
 
 
 EVENTS = st.lists(st.tuples(st.integers(0, 5), st.booleans()), max_size=30)

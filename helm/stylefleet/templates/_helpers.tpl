@@ -210,6 +210,12 @@ capabilities: {drop: [ALL]}
 - name: STYLEFLEET_PARALLELISM_MAX
   value: {{ . | quote }}
 {{- end }}
+{{- if ne (toString $values.cost.pricePerGpuHour) "" }}
+- name: STYLEFLEET_PRICE_PER_GPU_HOUR
+  value: {{ $values.cost.pricePerGpuHour | quote }}
+- name: STYLEFLEET_CURRENCY
+  value: {{ $values.cost.currency | quote }}
+{{- end }}
 - name: STYLEFLEET_SHARD_SECONDS
   value: {{ $values.controller.shardSeconds | quote }}
 - name: STYLEFLEET_WORKER_GFLOPS

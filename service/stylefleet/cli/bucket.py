@@ -20,6 +20,7 @@ from stylefleet import manifest as manifests
 from stylefleet import naming, yaml_positions
 from stylefleet import status as statuses
 from stylefleet.errors import AccessDenied, ExitCode, ManifestInvalid, NotFound, SettingsInvalid, printable
+from stylefleet.manifest import Manifest
 from stylefleet.naming import Ref
 from stylefleet.status import Phase, Status
 from stylefleet.store import Store
@@ -50,8 +51,11 @@ def open_store(endpoint_url: str | None) -> S3Store:
     return S3Store(make_client(endpoint_url, None))
 
 
-def _read(path: Path, tenant: str = "") -> tuple[str, bytes]:
-    """What the manifest is called in the inbox, and its bytes; raises ManifestInvalid with every broken rule."""
+def read_manifest(path: Path, tenant: str = "") -> tuple[str, bytes, Manifest]:
+    """What the manifest is called in the inbox, its bytes, and what they say; raises ManifestInvalid with every broken
+    rule, and SettingsInvalid for another tenant's name than there can be."""
+    if tenant and not naming.NAME_PATTERN.fullmatch(tenant):
+        raise SettingsInvalid(f"--tenant: found {tenant!r}, allowed are {naming.NAME_RULE}")
     try:
         data = path.read_bytes()
     except FileNotFoundError as error:
@@ -61,28 +65,25 @@ def _read(path: Path, tenant: str = "") -> tuple[str, bytes]:
     name = metadata.get("name") if isinstance(metadata, dict) else None
     # Whatever the file is called here: in the inbox it is called after its metadata.name.
     full_name = naming.full_name(tenant, str(name))
-    manifests.parse(data, name=full_name)
-    return full_name, data
+    return full_name, data, manifests.parse(data, name=full_name)
 
 
 def validate(path: Path) -> None:
     """Print `NAME: valid`, or raise ManifestInvalid."""
     try:
-        name, _ = _read(path)
+        name, _, _ = read_manifest(path)
     except ManifestInvalid as error:
-        _print_errors(path.name, error)
+        print_errors(path.name, error)
         raise SystemExit(ExitCode.INVALID) from error
     Console().print(f"{name}: valid", highlight=False)
 
 
 def submit(store: Store, bucket: str, path: Path, *, tenant: str, wait_for_end: bool) -> ExitCode:
     """Put the manifest into the inbox (the tenant's folder of it); a cancel marker of an earlier run is taken away."""
-    if tenant and not naming.NAME_PATTERN.fullmatch(tenant):
-        raise SettingsInvalid(f"--tenant: found {tenant!r}, allowed are {naming.NAME_RULE}")
     try:
-        name, data = _read(path, tenant)
+        name, data, _ = read_manifest(path, tenant)
     except ManifestInvalid as error:
-        _print_errors(path.name, error)
+        print_errors(path.name, error)
         return ExitCode.INVALID
     ref = Ref(bucket, f"{naming.INBOX_PREFIX}{name}.yaml")
     twins = [found for found in manifests_called(store, bucket, name) if found != ref]
@@ -245,7 +246,7 @@ def wait(store: Store, bucket: str, name: str) -> ExitCode:
     return ExitCode.ENDED_EARLY if last.reason in statuses.END_REASONS else EXIT_CODE_BY_PHASE[last.phase]
 
 
-def _print_errors(file_name: str, error: ManifestInvalid) -> None:
+def print_errors(file_name: str, error: ManifestInvalid) -> None:
     console = Console(stderr=True, soft_wrap=True)
     for one in error.errors:
         console.print(f"{printable(file_name)}: {one}", markup=False, highlight=False)

@@ -135,6 +135,31 @@ def validate(
 
 
 @app.command()
+def plan(
+    manifest: Annotated[Path, typer.Argument(help="The manifest file.")],
+    bucket: BucketOption,
+    endpoint: EndpointOption = None,
+    tenant: Annotated[
+        str, typer.Option(help="In whose folder it would be, where there are tenants.", show_default=False)
+    ] = "",
+    output: Annotated[str, typer.Option("-o", "--output", help="table or json.")] = "table",
+) -> None:
+    """Say what a manifest would come to: pictures, what is skipped and why, shards, GPU-hours, cost, time. Only reads.
+
+    It goes by the controller's STYLEFLEET_* variables where they are set here; see the README.
+
+    Example: stylefleet plan spring-catalog.yaml
+    """
+    from stylefleet.cli import bucket as commands
+    from stylefleet.cli import plan as command
+    from stylefleet.settings import controller_settings
+
+    settings = controller_settings({**os.environ, "STYLEFLEET_BUCKET": bucket})
+    store = commands.open_store(endpoint)
+    raise typer.Exit(command.run(store, manifest, settings, tenant=tenant, output=output))
+
+
+@app.command()
 def submit(
     manifest: Annotated[Path, typer.Argument(help="The manifest file; its name is metadata.name.")],
     bucket: BucketOption,
