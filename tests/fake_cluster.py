@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 
-from stylefleet import diagnosis, naming, receipt
-from stylefleet.errors import PreconditionFailed
+from stylefleet import diagnosis, naming, receipt, succession
+from stylefleet.errors import PreconditionFailed, Superseded
 from stylefleet.indexes import format_indexes, parse_indexes
 from stylefleet.jobs import JobView, Json, view
 from stylefleet.kueue import Said
@@ -43,6 +43,8 @@ class FakeCluster:
         self.waiting = ""
         self.queue_says = Said()
         self.last_words = ""
+        self.cut_off: list[Json] = []
+        """Jobs that are gone while their pods live on, unseen."""
         self.before: Hook = nothing
         self.after: Hook = nothing
         self._store = store
@@ -93,7 +95,7 @@ class FakeCluster:
         self.before("delete_job", job)
         found = self.jobs.get(job.name)
         if found is not None and found["metadata"]["uid"] == job.uid:
-            del self.jobs[job.name]
+            self.cut_off.append(self.jobs.pop(job.name))
             self.deleted.append(job.name)
         self.after("delete_job", job)
 
@@ -155,6 +157,10 @@ class FakeCluster:
             if most <= 0:
                 return False
             most -= 1
+            try:
+                succession.require_newest(self._store, self._bucket, name, run)
+            except Superseded:
+                return False
             self.computed.append(task.content.key)
             if task.content.key in bad:
                 one = failed_receipt(task, reason=bad[task.content.key])
@@ -167,6 +173,12 @@ class FakeCluster:
             self._store.put(Ref(self._bucket, key), line, if_absent=True)
             parts.append(next(iter(self._store.list(Ref(self._bucket, key)))))
         return True
+
+    def work_unseen(self) -> None:
+        """Pods on nodes that are cut off go on: they reach the bucket still."""
+        for job in self.cut_off:
+            for index in range(job["spec"]["completions"]):
+                self._do_index(job, index, {}, 10**9)
 
     def fail(self, index: int, *, name: str = "spring") -> None:
         """The index is given up."""

@@ -13,6 +13,7 @@
     - StoreUnfit             the store lacks a promise that correctness rests on
     - SettingsInvalid        an environment variable or option has no usable value
     - NothingToDo            what is asked for is the case already
+    - Superseded             a newer run of the same name is at work
   + TransientError           the same input may succeed later: retry
     - StoreUnavailable       the object store did not answer, or answered with a fault of its own
       . CredentialsExpired   temporary credentials have run out, or a clock is wrong: the next ones may do
@@ -50,7 +51,8 @@ class ExitCode(IntEnum):
     INTERRUPTED = 130
     """Ctrl-C while waiting: the run goes on."""
     SHARD_INVALID = 42
-    """A worker met an input that spoils its whole shard; `podFailurePolicy` fails the index at once."""
+    """A worker met an input that spoils its whole shard, or a newer run of the same name has taken over;
+    `podFailurePolicy` fails the index at once."""
     TERMINATED = 143
     """A worker was told to end (SIGTERM): not its shard's fault, so `podFailurePolicy` does not count it."""
 
@@ -154,6 +156,10 @@ class SettingsInvalid(PermanentError):
 
 class NothingToDo(PermanentError):
     """What is asked for is the case already."""
+
+
+class Superseded(PermanentError):
+    """A newer run of the same name is at work: a worker of this one must store no result any more."""
 
 
 class RunUnderWay(TransientError):

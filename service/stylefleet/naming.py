@@ -4,6 +4,7 @@ jobs/NAME.yaml                                     the user's manifest (.yaml, .
 jobs/NAME.cancel                                   put by the user: stop that run
 jobs/NAME.pause                                    put by the user: no workers for that run until this is taken away
 status/NAME.json                                   phase, errors, progress of the newest run
+runs/NAME/newest.json                              the run that may store results, where one has followed on another
 runs/NAME/RUN/plan.json                            write-once, put last: a run is planned when it exists
 runs/NAME/RUN/shards/00042-DIGEST.jsonl            write-once: that shard's tasks, one a line; named by content
 runs/NAME/RUN/receipts/00042/ATTEMPT-00007.jsonl   one object a part, never rewritten
@@ -191,6 +192,10 @@ def run_id(name: str, manifest: bytes, submitted_at: datetime) -> str:
 
 def run_prefix(name: str, run: str) -> str:
     return f"{RUNS_PREFIX}{name}/{run}/"
+
+
+def newest_key(name: str) -> str:
+    return f"{run_prefix(name, '')[:-1]}newest.json"
 
 
 def plan_key(name: str, run: str) -> str:

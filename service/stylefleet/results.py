@@ -10,7 +10,7 @@ from datetime import datetime
 import numpy as np
 import structlog
 
-from stylefleet import naming, pictures, receipt
+from stylefleet import naming, pictures, receipt, succession
 from stylefleet.checkpoints import Checkpoints
 from stylefleet.errors import AccessDenied, TransientError
 from stylefleet.naming import Ref
@@ -68,7 +68,7 @@ class Results:
         iterations: int,
         seconds: dict[Stage, float],
     ) -> Receipt:
-        """Encode and store one result; its receipt is for the caller to write, after the result."""
+        """Encode and store one result; its receipt is for the caller to write, after the result. Raises Superseded."""
         if not np.isfinite(loss):
             message = (
                 "the optimization of this picture did not stay finite; lower the weights, or ask for precision: float32"
@@ -85,6 +85,7 @@ class Results:
             exif=prepared.exif,
         )
         encoded = time.monotonic()
+        succession.require_newest(self._store, self._settings.store.bucket, plan.name, plan.run)
         etag = self._store.put(
             task.output,
             data,

@@ -9,7 +9,7 @@ from functools import partial
 import structlog
 
 from stylefleet import manifest as manifests
-from stylefleet import naming, planner, timing_book, yaml_positions
+from stylefleet import naming, planner, succession, timing_book, yaml_positions
 from stylefleet import tenants as tenancy
 from stylefleet.cluster import Cluster
 from stylefleet.count_book import CountBook
@@ -126,7 +126,9 @@ class RunKeeper:
                 message = "waiting for the workers of the run before to end"
                 self._book.put(Status(name=name, run=run_id, phase=Phase.PENDING, message=message), self._clock())
                 return
-            planned = planner.load_plan(self._store, self._bucket, name, run_id)
+            # No older run can have workers then, not even unseen ones.
+            first = known is None and not succession.any_run(self._store, self._bucket, name)
+            planned = None if first else planner.load_plan(self._store, self._bucket, name, run_id)
             plan = planned or self._plan(name, run_id, found.data, allowed)
             run = RunWatch(self._store, self._bucket, plan, submission, price=self._price, is_new=planned is None)
             self._count_rest(name, run_id)
@@ -139,7 +141,7 @@ class RunKeeper:
         except Exception as error:
             self._hold_up(name, run_id, error)
             raise
-        self._go_on(run, own_jobs, asked, may_ask=may_ask)
+        self._go_on(run, own_jobs, asked, may_ask=may_ask, first=first)
 
     def _count_rest(self, name: str, run_id: str) -> None:
         """Of runs of that name before this one, whose workers are gone: what nobody counted yet."""
@@ -150,11 +152,12 @@ class RunKeeper:
                 run.read_receipts(self._counts, self._clock(), all_of_them=True)
             self._counts.superseded(other)
 
-    def _go_on(self, run: RunWatch, own_jobs: JobsByRun, asked: Markers, *, may_ask: bool) -> None:
+    def _go_on(self, run: RunWatch, own_jobs: JobsByRun, asked: Markers, *, may_ask: bool, first: bool = False) -> None:
+        """`first` where no run of the name was ever planned before this one."""
         name, run_id = run.plan.name, run.plan.run
         try:
             self._cluster.require_listed(self.namespace(name))
-            self._step(run, own_jobs.get(run_id), asked, may_ask=may_ask)
+            self._step(run, own_jobs.get(run_id), asked, may_ask=may_ask, first=first)
         except PreconditionFailed:
             raise  # another controller is at work: its word stands
         except Exception as error:
@@ -237,7 +240,7 @@ class RunKeeper:
         )
         return plan
 
-    def _step(self, run: RunWatch, job: JobView | None, asked: Markers, *, may_ask: bool) -> None:
+    def _step(self, run: RunWatch, job: JobView | None, asked: Markers, *, may_ask: bool, first: bool) -> None:
         # What is decided for good needs every receipt; what is only shown can wait for the rest.
         run.read_receipts(self._counts, self._clock(), all_of_them=job is None or bool(job.finished))
         known = self._book.get(run.plan.name)
@@ -252,7 +255,7 @@ class RunKeeper:
             self._gate.withdraw(run.plan.name)
         for action in actions:
             if isinstance(action, CreateJob):
-                waits = self._create_job(run)
+                waits = self._create_job(run, first=first)
             else:
                 self._act(action, run)
         if not any(isinstance(a, Finish) for a in actions):
@@ -262,14 +265,18 @@ class RunKeeper:
 
     # --- acting ---------------------------------------------------------------------------------------------------
 
-    def _create_job(self, run: RunWatch) -> str:
+    def _create_job(self, run: RunWatch, *, first: bool) -> str:
         """Make the run's Job where it is its turn; else why it waits."""
         turn = self._gate.ask(self.request(run))
         if not turn.workers:
             return turn.waiting_because
         log.info("act", manifest=run.plan.name, run=run.plan.run, action=CreateJob.__name__, workers=turn.workers)
         # A controller that slept must not make the Job of a run that another has ended meanwhile.
-        self._book.confirm(run.plan.name)
+        confirm = partial(self._book.confirm, run.plan.name)
+        if first:
+            confirm()
+        else:
+            succession.hand_over(self._store, self._bucket, run.plan.name, run.plan.run, confirm=confirm)
         template = replace(self._template, namespace=self.namespace(run.plan.name))
         self._cluster.create_job(job_for(replace(run.whole_plan(), parallelism=turn.workers), template))
         return ""

@@ -95,6 +95,10 @@ def _resume(world: World) -> None:
     world.remove("spring.pause")
 
 
+def _work_unseen(world: World) -> None:
+    world.cluster.work_unseen()
+
+
 def _submit_in_a_hurry(world: World) -> None:
     world.submit(run={"parallelism": 2, "deadline": "1h"})
 
@@ -133,7 +137,7 @@ def no_job_is_there(world: World) -> bool:
 
 
 AWAITED: dict[Step, Callable[[World], bool]] = {
-    **dict.fromkeys((_work, _work_badly, _work_first, _give_up_first, _give_up_second), job_is_there),
+    **dict.fromkeys((_work, _work_badly, _work_first, _work_unseen, _give_up_first, _give_up_second), job_is_there),
     _resume: no_job_is_there,
 }
 """What must be the case before a step: pods need their Job, and who resumes has seen the pause."""
@@ -178,6 +182,23 @@ SCENARIOS = (
     Scenario(
         name="a changed manifest supersedes the run",
         steps=((_submit,), (), (_work_first, _submit_changed), (), (), (), (_work,)),
+        phase=Phase.SUCCEEDED,
+        totals={"pictures": 3, "skipped": 0, "done": 3, "failed": 0},
+        jobs=2,
+        computed=5,
+    ),
+    Scenario(
+        name="a worker of the superseded run lives on, unseen",
+        steps=(
+            (_submit,),
+            (),
+            (_work_first, _submit_changed),
+            (),
+            (),
+            (),
+            (_work_unseen, _work, _work_unseen),
+            (_work_unseen,),
+        ),
         phase=Phase.SUCCEEDED,
         totals={"pictures": 3, "skipped": 0, "done": 3, "failed": 0},
         jobs=2,
