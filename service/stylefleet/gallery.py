@@ -1,19 +1,14 @@
 """A run's pictures as one static HTML page: before and after, what it took, what failed.
 
-The page lies beside its image files and needs nothing else: CSS and JavaScript are in it, no network is used, and
-its Content-Security-Policy makes the browser hold it to that.
+The page lies beside its image files and needs nothing else.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from dataclasses import dataclass
-from importlib.resources import files
 from urllib.parse import quote
 
-import jinja2
-from markupsafe import Markup
+from stylefleet import pages
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,36 +71,16 @@ _RATIO_MIN, _RATIO_MAX = 0.45, 3.2
 
 def render(page: GalleryPage) -> str:
     """The page as HTML, to be written as UTF-8."""
-    style = _text("gallery.css") + _layout(page.pictures)
-    script = _text("gallery.js")
-    policy = "; ".join(
-        [
-            "default-src 'none'",
-            # Opened from a disk, a page has no origin that 'self' must match in every browser: hence `file:`. `data:`
-            # is the icon, without which browsers ask the server for one.
-            "img-src 'self' file: data:",
-            # Exactly this style and this script: whatever else ends up in the page, by any mistake, is not run.
-            f"style-src '{_hash(style)}'",
-            f"script-src '{_hash(script)}'",
-            "base-uri 'none'",
-            "form-action 'none'",
-        ]
+    return pages.render(
+        "gallery.html.j2",
+        style=pages.text(pages.LOOK) + pages.text("gallery.css") + _layout(page.pictures),
+        script=pages.text("gallery.js"),
+        # Opened from a disk, a page has no origin that 'self' must match in every browser: hence `file:`. `data:`
+        # is the icon, without which browsers ask the server for one.
+        images="'self' file: data:",
+        page=page,
+        relative_url=_relative_url,
     )
-    template = _environment().get_template("gallery.html.j2")
-    # Markup: both are the package's own text and numbers, and escaping would break them.
-    return template.render(page=page, policy=policy, style=Markup(style), script=Markup(script))  # noqa: S704
-
-
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("stylefleet", "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["relative_url"] = _relative_url
-    return environment
 
 
 def _relative_url(path: str) -> str:
@@ -119,11 +94,3 @@ def _layout(pictures: tuple[GalleryPicture, ...]) -> str:
         f"#p{i}{{--ratio:{min(max(p.width_px / p.height_px, _RATIO_MIN), _RATIO_MAX):.4f}}}\n"
         for i, p in enumerate(pictures, start=1)
     )
-
-
-def _text(name: str) -> str:
-    return (files("stylefleet") / "templates" / name).read_text(encoding="utf-8")
-
-
-def _hash(text: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

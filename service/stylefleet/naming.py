@@ -11,6 +11,7 @@ runs/NAME/RUN/receipts/00042/ATTEMPT-00007.jsonl   one object a part, never rewr
 runs/NAME/RUN/done/00042-ATTEMPT.jsonl             what all receipts of a complete shard say is done, for the next plan
 runs/NAME/RUN/progress.json                        what its complete shards add up to; a shortcut, made from receipts
 runs/NAME/RUN/report.json                          written when the run ends
+runs/NAME/RUN/report.html                          the same for people, with charts and thumbnails
 runs/NAME/RUN/failures/00000.jsonl                 beside it: pictures without result, in pages
 cache/style/DIGEST                                 style targets, content-addressed, shared by all runs
 cache/timings/gpu.json                             what pictures took, for the next plan; cpu.json without GPUs
@@ -255,6 +256,10 @@ def failures_key(name: str, run: str, page: int) -> str:
 
 def report_key(name: str, run: str) -> str:
     return f"{run_prefix(name, run)}report.json"
+
+
+def report_page_key(name: str, run: str) -> str:
+    return f"{run_prefix(name, run)}report.html"
 
 
 def style_cache_key(digest: str, tenant: str = "") -> str:

@@ -22,6 +22,7 @@ from stylefleet.recipe import Refinement
 
 PIXELS_MAX = picture_files.PIXELS_MAX
 BYTES_MAX = picture_files.BYTES_MAX
+PREVIEW_PIXELS_MAX = 12_000_000
 SOURCE_EDGE_PX_MIN = 8
 RESULT_EDGE_PX_MIN = 16
 LANCZOS_REACH = 3
@@ -66,6 +67,30 @@ def decode_mask(data: bytes, width: int, height: int) -> np.ndarray:
         return mask_pixels.selection(_eight_bit(image), width, height)
 
     return _read(data, mask, pixels_max=PIXELS_MAX, bytes_max=BYTES_MAX)
+
+
+def preview(data: bytes, edge_px: int) -> np.ndarray:
+    """The picture as `decode` gives it, with a longer edge of at most `edge_px`, in little memory. Raises ImageInvalid,
+    also for what would take more to decode than PREVIEW_PIXELS_MAX: JPEG is read at a fraction of its size."""
+    image = picture_files.opened(data, pixels_max=PIXELS_MAX, bytes_max=BYTES_MAX)
+    # The file's own progressive scans are held whole, whatever is asked of it.
+    limit = PREVIEW_PIXELS_MAX * (4 if image.format == "JPEG" else 1)
+    if image.width * image.height > limit:
+        raise ImageInvalid(
+            "too_many_pixels",
+            f"A {image.format} of {image.width} x {image.height} px has no preview: {limit:,} at most.",
+        )
+    try:
+        image.draft(image.mode, (edge_px, edge_px))
+        image.load()
+        _right_negative(image)
+        pixels = np.asarray(_to_srgb(_upright(image)))
+    except ImageInvalid:
+        raise
+    except Exception as e:
+        raise picture_files.broken(data, image.format, e) from e
+    factor = min(1.0, edge_px / max(pixels.shape[:2]))
+    return resize(pixels, max(1, round(pixels.shape[1] * factor)), max(1, round(pixels.shape[0] * factor)))
 
 
 def exif(data: bytes) -> bytes:

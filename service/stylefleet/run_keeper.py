@@ -9,7 +9,7 @@ from functools import partial
 import structlog
 
 from stylefleet import manifest as manifests
-from stylefleet import naming, planner, succession, timing_book, yaml_positions
+from stylefleet import naming, planner, report_book, succession, timing_book, yaml_positions
 from stylefleet import tenants as tenancy
 from stylefleet.cluster import Cluster
 from stylefleet.count_book import CountBook
@@ -295,6 +295,7 @@ class RunKeeper:
         plan, now = run.plan, self._clock()
         # The report before the status: who reads a final phase finds the report.
         report = run.write_report(finish, now)
+        report_book.write(self._store, self._bucket, report, plan, shards=run.shards, allowed=self._readable(plan.name))
         timing_book.learn(self._store, self._bucket, plan, run.tally.sums)
         # Nor is its last word said before its receipts are counted: nobody reads them after that.
         self._counts.commit()
@@ -303,6 +304,13 @@ class RunKeeper:
         self._counts.ended(final)
         self.runs.pop(plan.name, None)
         log.info("finished", manifest=plan.name, run=plan.run, phase=finish.phase.value, message=finish.message)
+
+    def _readable(self, name: str) -> tuple[Ref, ...]:
+        """Folders that a manifest may use; none where it belongs to nobody any more."""
+        try:
+            return tenancy.allowed_for(name, self._tenants, everybody=self._allowed_to_all)
+        except ManifestInvalid:
+            return ()
 
     def _reject(self, name: str, run_id: str, submission: Submission | None, error: ManifestInvalid) -> None:
         count = len(error.errors)
