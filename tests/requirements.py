@@ -1,4 +1,4 @@
-"""What the tests need beside Python packages: in CI it is installed here, elsewhere a missing part is named.
+"""What the tests need beside Python packages: in CI it is installed and built here, elsewhere a missing part is named.
 
 Run before pytest by `make test`. Each part knows its program and the Debian packages that bring it.
 """
@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 import pytest
+
+from tests.lab import Lab
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,11 +46,8 @@ def absent(what: str) -> NoReturn:
 
 
 def main() -> int:
-    """Install in CI, name elsewhere."""
+    """Install and build in CI, name elsewhere."""
     absent = missing()
-    if not absent:
-        return 0
-    packages = [package for part in absent for package in part.packages]
     if os.environ.get("CI") != "true":
         for part in absent:
             print(
@@ -56,6 +55,15 @@ def main() -> int:
                 file=sys.stderr,
             )
         return 0
+    code = _install(absent) if absent else 0
+    if code == 0:
+        # Now, and not in a test, which has ten minutes.
+        Lab().build()
+    return code
+
+
+def _install(absent: list[Part]) -> int:
+    packages = [package for part in absent for package in part.packages]
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
         names = ", ".join(part.program for part in absent)
         print(f"CI=true needs root on Debian, or these programs: {names}", file=sys.stderr)
