@@ -55,15 +55,20 @@ class LocalCluster:
         command: Sequence[str] = WORKER_COMMAND,
         environment: Mapping[str, str] | None = None,
         look_only: bool = False,
+        metrics_port: int | None = None,
     ) -> None:
-        """`look_only` lists the Jobs and touches nothing, for a dry run. Raises SettingsInvalid where another
-        controller uses the folder.
+        """`look_only` lists the Jobs and touches nothing, for a dry run. `metrics_port` is for the worker of the first
+        slot, on 127.0.0.1; those of the others have the next ones. Raises SettingsInvalid where another controller uses
+        the folder.
         """
         self._folder = folder
         self._slots = slots
         self._command = tuple(command)
         self._environment = dict(os.environ if environment is None else environment)
+        self._metrics_port = metrics_port
         self._processes: dict[tuple[str, int], subprocess.Popen[bytes]] = {}
+        self._slot_of: dict[tuple[str, int], int] = {}
+        """Of these; it may name some that have ended."""
         self._look_only = look_only
         self._lock: int | None = None
         self._one_at_a_time = threading.RLock()
@@ -195,23 +200,30 @@ class LocalCluster:
             # With the uid: a Job that is made anew must not take up the names (and receipts) of the one before.
             attempt = f"{name}-{index}-{job['metadata']['uid'][:6]}-{local['launches']}"
             self._save(job)  # an attempt's name is used up before its process exists
-            process = self._start(job, index, attempt)
-            self._processes[name, index] = process
+            self._slot_of = {key: self._slot_of[key] for key in self._processes}
+            slot = min(set(range(self._slots)) - set(self._slot_of.values()))
+            process = self._start(job, index, attempt, slot)
+            self._processes[name, index], self._slot_of[name, index] = process, slot
             local["attempts"][str(index)] = attempt
             local["pids"][str(index)] = [process.pid, psutil.Process(process.pid).create_time()]
             # Before anything else can happen: a controller killed now must find this process again.
             self._save(job)
         status["active"] = status["ready"] = sum(1 for owner, _ in self._processes if owner == name)
 
-    def _start(self, job: Json, index: int, attempt: str) -> subprocess.Popen[bytes]:
+    def _start(self, job: Json, index: int, attempt: str, slot: int) -> subprocess.Popen[bytes]:
         container = job["spec"]["template"]["spec"]["containers"][0]
-        own = {e["name"]: e["value"] for e in container["env"] if "value" in e and e["name"] != "HOME"}
+        # What is a pod's own: its scratch volume, and its port, of which each has all.
+        pods = ("HOME", "STYLEFLEET_METRICS_PORT")
+        own = {e["name"]: e["value"] for e in container["env"] if "value" in e and e["name"] not in pods}
         environment = {
             **self._environment,
             **own,
             "STYLEFLEET_ATTEMPT": attempt,
             "JOB_COMPLETION_INDEX": str(index),
         }
+        if self._metrics_port is not None:
+            environment["STYLEFLEET_METRICS_HOST"] = "127.0.0.1"
+            environment["STYLEFLEET_METRICS_PORT"] = str(self._metrics_port + slot)
         log_path = self._folder / f"{attempt}.log"
         with log_path.open("wb") as log:
             return subprocess.Popen(

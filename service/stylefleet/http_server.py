@@ -1,4 +1,4 @@
-"""/metrics, /healthz and /readyz of the controller.
+"""/metrics, /healthz and /readyz of the controller; /metrics of a worker.
 
 Healthy means: the last look that succeeded, at the inbox or (as a standby) at the Lease, is not too old. A loop that
 hangs or fails for minutes is restarted by the kubelet, however well its threads answer. A standby is ready: it can take
@@ -63,8 +63,10 @@ class _QuietHandler(WSGIRequestHandler):
         """Probes come every few seconds; they are not worth a log line each."""
 
 
-def app(registry: CollectorRegistry, health: Health) -> Callable[[WSGIEnvironment, StartResponse], Iterable[bytes]]:
-    """The WSGI application."""
+def app(
+    registry: CollectorRegistry, health: Health | None
+) -> Callable[[WSGIEnvironment, StartResponse], Iterable[bytes]]:
+    """The WSGI application; without `health` it has metrics only."""
     metrics = make_wsgi_app(registry)
 
     def respond(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -72,16 +74,18 @@ def app(registry: CollectorRegistry, health: Health) -> Callable[[WSGIEnvironmen
         if path == "/metrics":
             answer: Iterable[bytes] = metrics(environ, start_response)
             return answer
-        good = {"/healthz": health.live, "/readyz": health.ready}.get(path)
+        good = None if health is None else {"/healthz": health.live, "/readyz": health.ready}.get(path)
         status = "404 Not Found" if good is None else "200 OK" if good else "503 Service Unavailable"
         start_response(status, [("Content-Type", "application/json")])
-        return [json.dumps({"ok": bool(good), "lastSuccessSecondsAgo": round(health.age_seconds, 1)}).encode()]
+        age = {} if health is None else {"lastSuccessSecondsAgo": round(health.age_seconds, 1)}
+        return [json.dumps({"ok": bool(good), **age}).encode()]
 
     return respond
 
 
-def serve(registry: CollectorRegistry, health: Health, *, port: int) -> WSGIServer:
-    """Serve in a daemon thread; the real port is in `server_port`."""
-    server = make_server("", port, app(registry, health), server_class=_Server, handler_class=_QuietHandler)
+def serve(registry: CollectorRegistry, health: Health | None, *, port: int, host: str = "") -> WSGIServer:
+    """Serve in a daemon thread, on all of this machine's addresses or on one; the real port is in `server_port`. Raises
+    OSError where the port is taken."""
+    server = make_server(host, port, app(registry, health), server_class=_Server, handler_class=_QuietHandler)
     threading.Thread(target=server.serve_forever, name="http", daemon=True).start()
     return server

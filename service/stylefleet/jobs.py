@@ -25,6 +25,8 @@ TTL_SECONDS = 6 * 3600
 GRACE_SECONDS = 30
 """From SIGTERM to SIGKILL: twice what a worker takes at most (see stopping.py), for those that cannot hear."""
 USER_ID = 10001
+METRICS_PORT = 8080
+"""Of a worker's pod."""
 WEIGHTS_FOLDER = "/weights"
 """Where the claim with the weights is mounted."""
 
@@ -160,6 +162,7 @@ def _pod_spec(plan: Plan, template: WorkerTemplate) -> Json:
         "STYLEFLEET_RUN": plan.run,
         "STYLEFLEET_S3_ENDPOINT": template.s3_endpoint,
         "AWS_REGION": template.s3_region,
+        "STYLEFLEET_METRICS_PORT": str(METRICS_PORT),
         "HOME": "/tmp",  # noqa: S108 - see above
         **dict(template.environment),
     }
@@ -194,6 +197,7 @@ def _pod_spec(plan: Plan, template: WorkerTemplate) -> Json:
                     },
                 ],
                 **secret,
+                "ports": [{"name": "metrics", "containerPort": METRICS_PORT}],
                 "resources": {
                     "requests": {"cpu": template.cpu, "memory": memory, **gpus},
                     "limits": {"memory": memory, **gpus},

@@ -89,7 +89,10 @@ def _cluster(
     before_send: Callable[[], None] | None,
 ) -> Cluster:
     if settings.cluster == "local":
-        return LocalCluster(settings.local_folder, slots=settings.local_slots, look_only=look_only)
+        metrics_port = settings.http_port + 1 if settings.http_port else None
+        return LocalCluster(
+            settings.local_folder, slots=settings.local_slots, look_only=look_only, metrics_port=metrics_port
+        )
     return kubernetes_cluster(settings, before_send=before_send, traffic=KubernetesMetrics(metrics.registry))
 
 

@@ -24,6 +24,7 @@ from stylefleet.plan import Plan
 from stylefleet.preparing import Prepared, compose
 from stylefleet.receipt import Stage
 from stylefleet.stopping import Stop, Stopped
+from stylefleet.worker_metrics import WorkerMetrics
 
 log = structlog.get_logger(__name__)
 
@@ -47,6 +48,8 @@ class _Slice:
     """The iterate before the last."""
     last: engines.Iterate | None
     """None: there are no more."""
+    steps: int
+    """Of the batch; those up to the first iterate are not known where it goes on from checkpoints."""
     seconds: float
     """Neither waiting nor saving is the engine's time."""
 
@@ -76,6 +79,7 @@ class Optimizing:
         keepers: ThreadPoolExecutor,
         monotonic: Callable[[], float],
         stop: Stop,
+        metrics: WorkerMetrics,
         style_seconds: float,
     ) -> None:
         """`computer` is the engine's thread; `keepers` write a whole batch's checkpoints at once. `style_seconds` have
@@ -83,7 +87,7 @@ class Optimizing:
         self._batch, self._plan, self._loaded = batch, plan, loaded
         self._outbox, self._checkpoints = outbox, checkpoints
         self._computer, self._keepers = computer, keepers
-        self._monotonic, self._stop = monotonic, stop
+        self._monotonic, self._stop, self._metrics = monotonic, stop, metrics
         self._style_seconds = style_seconds
         self._seconds: list[dict[Stage, float]] = []
         """Of each picture."""
@@ -103,6 +107,9 @@ class Optimizing:
         while self._going:
             part = self._computed(partial(self._slice, iterates, save_at), patience_seconds=STEP_SECONDS)
             self._longest_seconds = max(self._longest_seconds, part.seconds)
+            if part.last is not None:
+                size_px = max(part.last.raw.shape[1:3])
+                self._metrics.stepped(steps=part.steps, seconds=part.seconds, losses=part.last.losses, size_px=size_px)
             for index in self._going:
                 self._seconds[index]["optimize"] += part.seconds / len(self._going)
             if part.leaves_checkpoints or part.last is None:
@@ -146,10 +153,11 @@ class Optimizing:
 
     def _slice(self, iterates: Iterator[engines.Iterate], save_at: float) -> _Slice:
         """In the engine's thread: go on until there is something to do about an iterate, or some time has passed."""
-        begun, last = time.monotonic(), self._last
+        begun, last, steps = time.monotonic(), self._last, 0
         while True:
             before, last = last, next(iterates, None)
-            part = _Slice(before=before, last=last, seconds=time.monotonic() - begun)
+            steps += self._steps(before, last)
+            part = _Slice(before=before, last=last, steps=steps, seconds=time.monotonic() - begun)
             if (
                 last is None
                 or part.leaves_checkpoints
@@ -160,6 +168,14 @@ class Optimizing:
                 or self._monotonic() >= save_at
             ):
                 return part
+
+    def _steps(self, before: engines.Iterate | None, last: engines.Iterate | None) -> int:
+        """That the batch took from one iterate to the next; pictures that are finished take none."""
+        if last is None:
+            return 0
+        if before is None:
+            return 0 if self._batch[0].checkpoint else int(np.max(last.iterations))
+        return int(np.max(last.iterations - before.iterations))
 
     def _finished(self, iterate: engines.Iterate) -> list[int]:
         """Pictures that are finished with this iterate, and were not before."""

@@ -58,7 +58,7 @@ class ControllerSettings:
     notifications: str | None
     """STYLEFLEET_NOTIFICATIONS: URL of the SQS queue with the bucket's notifications, which shorten that pause."""
     http_port: int
-    """STYLEFLEET_HTTP_PORT: /metrics, /healthz and /readyz; 0 takes any free port."""
+    """STYLEFLEET_HTTP_PORT: /metrics, /healthz and /readyz; 0 takes any free port. Local workers have the next ones."""
     shard_seconds: float
     """STYLEFLEET_SHARD_SECONDS: predicted work of one shard."""
     worker_flops: float
@@ -116,6 +116,8 @@ class WorkerSettings:
     """STYLEFLEET_VGG19_WEIGHTS as s3://bucket/key: the same in a bucket."""
     weights_sha256: str | None
     """STYLEFLEET_VGG19_SHA256: the SHA-256 (hex) that either must have."""
+    metrics: tuple[str, int] | None
+    """STYLEFLEET_METRICS_HOST (empty: all addresses) and STYLEFLEET_METRICS_PORT, for /metrics; None without a port."""
 
 
 _WORKER_VARIABLES = ("STYLEFLEET_VGG19_WEIGHTS", "STYLEFLEET_VGG19_SHA256", "TF_NUM_INTRAOP_THREADS")
@@ -220,6 +222,12 @@ def controller_settings(environment: Mapping[str, str] = os.environ) -> Controll
     if cluster not in ("kubernetes", "local"):
         raise SettingsInvalid(f"STYLEFLEET_CLUSTER: found {cluster!r}, allowed are kubernetes and local")
     _weights_object(environment)  # refused here already, and not by every worker
+    http_port = _whole(environment, "STYLEFLEET_HTTP_PORT", 8080, minimum=0, maximum=65535)
+    local_slots = _whole(environment, "STYLEFLEET_LOCAL_SLOTS", 1, minimum=1, maximum=1000)
+    if cluster == "local" and http_port + local_slots > 65535:
+        raise SettingsInvalid(
+            f"STYLEFLEET_HTTP_PORT: found {http_port}, allowed are ports with {local_slots} more above, for the workers"
+        )
     allowed = []
     for uri in (environment.get("STYLEFLEET_ALLOWED") or f"s3://{store.bucket}/").split():
         try:
@@ -234,7 +242,7 @@ def controller_settings(environment: Mapping[str, str] = os.environ) -> Controll
         tenants=_tenants(environment, store.bucket),
         poll_seconds=_number(environment, "STYLEFLEET_POLL_SECONDS", 10, minimum=0.1),
         notifications=_queue_url(environment),
-        http_port=_whole(environment, "STYLEFLEET_HTTP_PORT", 8080, minimum=0, maximum=65535),
+        http_port=http_port,
         shard_seconds=_number(environment, "STYLEFLEET_SHARD_SECONDS", 900, minimum=1),
         worker_flops=1e9 * _number(environment, "STYLEFLEET_WORKER_GFLOPS", 10_000, minimum=0.001),
         worker=WorkerTemplate(
@@ -256,7 +264,7 @@ def controller_settings(environment: Mapping[str, str] = os.environ) -> Controll
         parallelism_max=_parallelism_max(environment),
         price=_price(environment),
         local_folder=Path(environment.get("STYLEFLEET_LOCAL_FOLDER") or ".stylefleet/jobs"),
-        local_slots=_whole(environment, "STYLEFLEET_LOCAL_SLOTS", 1, minimum=1, maximum=1000),
+        local_slots=local_slots,
     )
 
 
@@ -306,7 +314,15 @@ def worker_settings(environment: Mapping[str, str] = os.environ) -> WorkerSettin
         weights_path=Path(weights) if weights and weights_object is None else None,
         weights_object=weights_object,
         weights_sha256=environment.get("STYLEFLEET_VGG19_SHA256") or None,
+        metrics=_metrics(environment),
     )
+
+
+def _metrics(environment: Mapping[str, str]) -> tuple[str, int] | None:
+    name = "STYLEFLEET_METRICS_PORT"
+    if not environment.get(name):
+        return None
+    return environment.get("STYLEFLEET_METRICS_HOST") or "", _whole(environment, name, None, minimum=1, maximum=65535)
 
 
 def _weights_object(environment: Mapping[str, str]) -> Ref | None:

@@ -22,6 +22,7 @@ from datetime import datetime
 import structlog
 
 from stylefleet import attempts, batches, naming, patience, receipt
+from stylefleet import engine as engines
 from stylefleet.attempts import Course, Note, Window
 from stylefleet.checkpoints import Checkpoints
 from stylefleet.errors import NotFound, PreconditionFailed, StepHung, StylefleetError, TransientError
@@ -38,6 +39,7 @@ from stylefleet.shards import receipts_of, tasks_of
 from stylefleet.stopping import Stop, Stopped
 from stylefleet.store import Store
 from stylefleet.tasks import Task
+from stylefleet.worker_metrics import WorkerMetrics
 
 log = structlog.get_logger(__name__)
 
@@ -66,6 +68,7 @@ class Worker:
         stop: Stop,
         monotonic: Callable[[], float] = time.monotonic,
         began: float | None = None,
+        metrics: WorkerMetrics | None = None,
     ) -> None:
         """`monotonic` says when checkpoints are due: a clock may be set meanwhile. By it, the process began to work at
         `began`, or does now."""
@@ -75,6 +78,7 @@ class Worker:
         self._tasks = tasks
         self._monotonic = monotonic
         self._stop = stop
+        self._metrics = metrics or WorkerMetrics()
         bucket = settings.store.bucket
         self._notes = Notes(store, bucket, name=plan.name, run=plan.run, shard=settings.shard, attempt=settings.attempt)
         self._checkpoints = Checkpoints(store, bucket, tenant=naming.tenant_of(settings.name))
@@ -104,6 +108,7 @@ class Worker:
                 self._checkpoints.forget(task_id)  # an attempt may have died between the receipt and this
             course = attempts.course_of(todo, dead, batches.window(max(self._plan.recipe.style_sizes_px)))
             log.info("shard_started", tasks=len(self._tasks), todo=len(todo))
+            self._metrics.begin(lambda: len(todo) - len(self._outbox.ended))
             self._stop.at_work = True
             try:
                 self._do(course)
@@ -158,9 +163,11 @@ class Worker:
                     keepers=self._keepers,
                     monotonic=self._monotonic,
                     stop=self._stop,
+                    metrics=self._metrics,
                     style_seconds=style_seconds,
                 )
                 self._optimizing.run()
+                self._metrics.idle()
                 self._optimizing, style_seconds = None, 0.0
 
     def _loaded(self) -> Loaded:
@@ -176,6 +183,7 @@ class Worker:
             self._results.start = replace(
                 self._results.start, style_hits=loaded.style_hits, style_misses=loaded.style_misses
             )
+        self._metrics.loaded(loaded.facts, engines.gpu_memory)
         log.info("engine_loaded", device=loaded.facts.device, seconds=round(time.monotonic() - started, 2))
         return loaded
 

@@ -8,11 +8,13 @@ from datetime import UTC, datetime
 
 import structlog
 
+from stylefleet import http_server
 from stylefleet.errors import ExitCode, PermanentError, PreconditionFailed, StepHung, TransientError
 from stylefleet.settings import worker_settings
 from stylefleet.stopping import Stop, Stopped
 from stylefleet.store_s3 import S3Store, make_client
 from stylefleet.worker import Worker, load_shard
+from stylefleet.worker_metrics import WorkerMetrics
 
 log = structlog.get_logger(__name__)
 
@@ -33,7 +35,10 @@ def _outcome(environment: Mapping[str, str], stop: Stop, began: float) -> ExitCo
         structlog.contextvars.bind_contextvars(
             manifest=settings.name, run=settings.run, shard=settings.shard, attempt=settings.attempt
         )
-        store = S3Store(make_client(settings.store.endpoint_url, settings.store.region))
+        metrics = WorkerMetrics()
+        if settings.metrics is not None:
+            _serve(metrics, *settings.metrics)
+        store = S3Store(make_client(settings.store.endpoint_url, settings.store.region), traffic=metrics.s3)
         plan, tasks = load_shard(store, settings)
         worker = Worker(
             store=store,
@@ -43,6 +48,7 @@ def _outcome(environment: Mapping[str, str], stop: Stop, began: float) -> ExitCo
             clock=lambda: datetime.now(UTC),
             stop=stop,
             began=began,
+            metrics=metrics,
         )
         worker.run()
     except Stopped:
@@ -58,3 +64,11 @@ def _outcome(environment: Mapping[str, str], stop: Stop, began: float) -> ExitCo
         log.error("worker_failed", error=str(error), retry=False)  # noqa: TRY400 - the sentence says it all
         return ExitCode.SHARD_INVALID
     return ExitCode.OK
+
+
+def _serve(metrics: WorkerMetrics, host: str, port: int) -> None:
+    try:
+        http_server.serve(metrics.registry, None, host=host, port=port)
+    except OSError as error:
+        # Some other program of this machine has the port: no reason to leave pictures undone.
+        log.error("metrics_not_served", port=port, error=str(error))  # noqa: TRY400 - the sentence says it all

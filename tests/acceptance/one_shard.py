@@ -98,7 +98,7 @@ class Shard:
         self.store.put(Ref(self.bucket, naming.shard_key(plan.name, plan.run, 0, entry.digest)), shard)
         self.store.put(Ref(self.bucket, naming.plan_key(plan.name, plan.run)), plan_to_json(plan))
 
-    def start(self) -> Attempt:
+    def start(self, **environment_of_its_own: str) -> Attempt:
         name = f"attempt-{len(self.attempts) + 1}"
         environment = {
             **self.s3.process_environment(os.environ),
@@ -108,6 +108,7 @@ class Shard:
             "STYLEFLEET_RUN": RUN,
             "STYLEFLEET_ATTEMPT": name,
             "JOB_COMPLETION_INDEX": "0",
+            **environment_of_its_own,
         }
         log_path = self.folder / f"{name}.log"
         with log_path.open("wb") as log:

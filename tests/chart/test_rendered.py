@@ -120,13 +120,34 @@ def test_each_pod_is_under_its_own_network_policy(chart: Chart, variant: str) ->
     assert not selects(controllers, worker)
 
 
-def test_nobody_may_talk_to_a_worker_and_prometheus_to_the_controller(chart: Chart) -> None:
+def test_nobody_but_prometheus_may_talk_to_the_controller_or_to_a_worker_and_only_for_metrics(chart: Chart) -> None:
     controllers, workers = policies(chart.render(BUCKET))
-    assert workers["spec"]["ingress"] == []
     assert {"Ingress", "Egress"} == set(workers["spec"]["policyTypes"]) == set(controllers["spec"]["policyTypes"])
-    (rule,) = controllers["spec"]["ingress"]
-    assert rule["ports"] == [{"protocol": "TCP", "port": "http"}]
-    assert rule["from"] == [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}]
+    for policy, port in ((controllers, "http"), (workers, "metrics")):
+        (rule,) = policy["spec"]["ingress"]
+        assert rule["ports"] == [{"protocol": "TCP", "port": port}]
+        assert rule["from"] == [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}]
+
+
+def test_where_nobody_reads_metrics_nobody_may_talk_to_either(chart: Chart) -> None:
+    for policy in policies(chart.render(BUCKET | {"networkPolicy": {"metricsFrom": []}})):
+        assert policy["spec"]["ingress"] == []
+
+
+@pytest.mark.parametrize("variant", ["everything", "tenants"])
+def test_the_workers_monitor_finds_the_port_of_every_worker_and_of_nobody_else(chart: Chart, variant: str) -> None:
+    rendered = chart.render(VARIANTS[variant] | {"metrics": {"podMonitor": {"enabled": True}}})
+    (monitor,) = (
+        o["spec"] for o in rendered.objects if o["kind"] == "PodMonitor" and o["metadata"]["name"].endswith("-worker")
+    )
+    pod = rendered.job()["spec"]["template"]
+    (port,) = pod["spec"]["containers"][0]["ports"]
+    assert selects(monitor["selector"], pod["metadata"]["labels"])
+    assert [endpoint["port"] for endpoint in monitor["podMetricsEndpoints"]] == [port["name"]]
+    for other in (rendered.controller, rendered.doctor):
+        assert not selects(monitor["selector"], other["metadata"]["labels"])
+    looked_at = monitor.get("namespaceSelector", {}).get("matchNames", ["art"])
+    assert set(looked_at) == set(rendered.settings().namespaces)
 
 
 @pytest.mark.parametrize("variant", sorted(VARIANTS.keys() - {"gke", "nothing more than needed"}))

@@ -23,6 +23,7 @@ from stylefleet.stopping import Stop
 from stylefleet.store_memory import MemoryStore
 from stylefleet.tasks import Task
 from stylefleet.worker import Worker
+from stylefleet.worker_metrics import WorkerMetrics
 from tests.builders import FACTS, NOW, make_plan, make_task
 from tests.engine.test_worker import SETTINGS
 from tests.fake_cluster import HookedStore
@@ -108,7 +109,9 @@ class World:
     def seconds(self) -> float:
         return (self.now - NOW).total_seconds()
 
-    def run(self, attempt: str = "attempt-1", *, began: float | None = None) -> None:
+    def run(
+        self, attempt: str = "attempt-1", *, began: float | None = None, metrics: WorkerMetrics | None = None
+    ) -> None:
         settings: WorkerSettings = replace(SETTINGS, attempt=attempt)
         plan = make_plan(shards=(len(self.tasks),), image_format="png")
         plan = replace(plan, recipe=replace(plan.recipe, scales=(replace(plan.recipe.scales[0], size_px=32),)))
@@ -121,6 +124,7 @@ class World:
             stop=self.stop,
             monotonic=self.seconds,
             began=began,
+            metrics=metrics,
         ).run()
 
     def all_receipts(self) -> list[Receipt]:

@@ -46,6 +46,7 @@ SETTINGS = WorkerSettings(
     weights_path=None,
     weights_object=None,
     weights_sha256=None,
+    metrics=None,
 )
 
 

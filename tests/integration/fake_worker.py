@@ -21,7 +21,8 @@ def main() -> int:
     index = os.environ["JOB_COMPLETION_INDEX"]
     starts = folder / "starts"
     before = len(list(starts.glob(f"{index}-*")))
-    facts = {n: os.environ.get(n) for n in ("STYLEFLEET_BUCKET", "STYLEFLEET_NAME", "STYLEFLEET_RUN", "HOME", "SECRET")}
+    names = ("BUCKET", "NAME", "RUN", "METRICS_HOST", "METRICS_PORT")
+    facts = {n: os.environ.get(n) for n in ("HOME", "SECRET", *(f"STYLEFLEET_{name}" for name in names))}
     mark = starts / f"{index}-{os.environ['STYLEFLEET_ATTEMPT']}"
     partial = starts / f"partial-{os.getpid()}"
     partial.write_text(json.dumps(facts | {"pid": os.getpid()}))

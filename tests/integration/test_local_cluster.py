@@ -109,6 +109,19 @@ def test_a_worker_gets_its_jobs_variables_its_index_and_the_users_home(machine: 
     assert facts["STYLEFLEET_RUN"] == "0123456789abcdef"
     assert facts["HOME"] == "/home/of-the-user"
     assert facts["SECRET"] == "s"
+    assert facts["STYLEFLEET_METRICS_PORT"] is None, "a pod's port is taken on this machine after the first worker"
+
+
+def test_each_worker_that_is_at_work_has_a_port_of_its_own_and_the_next_one_takes_it_over(machine: Machine) -> None:
+    machine.orders({index: ["wait"] for index in range(3)})
+    cluster = machine.cluster(slots=2, metrics_port=9301)
+    cluster.create_job(job(3, parallelism=3))
+    until(lambda: bool(machine.starts(0) and machine.starts(1)))
+    machine.let_go(0)
+    until(lambda: bool(cluster.list_jobs() and machine.starts(2)))
+    ports = [machine.facts(index)["STYLEFLEET_METRICS_PORT"] for index in range(3)]
+    assert ports == ["9301", "9302", "9301"]
+    assert machine.facts(0)["STYLEFLEET_METRICS_HOST"] == "127.0.0.1"
 
 
 def test_an_index_that_fails_is_tried_again_under_another_name(machine: Machine) -> None:

@@ -91,3 +91,13 @@ def test_a_client_that_connects_and_says_nothing_does_not_hold_up_the_probes(ser
     with socket.create_connection(("127.0.0.1", server.port), timeout=5) as silent:
         silent.sendall(b"GET /heal")
         assert server.get("/healthz")[0] == 200
+
+
+def test_a_worker_has_metrics_and_no_health() -> None:
+    wsgi = http_server.serve(ControllerMetrics().registry, None, host="127.0.0.1", port=0)
+    worker = Server(port=wsgi.server_port, health=Health(stale_after_seconds=1), clock=Clock())
+    assert "stylefleet_build_info" in worker.get("/metrics")[1]
+    assert [worker.get(path)[0] for path in ("/healthz", "/readyz", "/")] == [404, 404, 404]
+    assert wsgi.server_address[0] == "127.0.0.1"
+    wsgi.shutdown()
+    wsgi.server_close()

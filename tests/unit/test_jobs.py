@@ -92,6 +92,7 @@ GOLDEN = {
                             {"name": "STYLEFLEET_NAME", "value": "spring"},
                             {"name": "STYLEFLEET_RUN", "value": RUN},
                             {"name": "STYLEFLEET_S3_ENDPOINT", "value": "http://s3.example:9000"},
+                            {"name": "STYLEFLEET_METRICS_PORT", "value": "8080"},
                             {"name": "HOME", "value": SCRATCH},
                             {"name": "TF_NUM_INTRAOP_THREADS", "value": "4"},
                             {
@@ -100,6 +101,7 @@ GOLDEN = {
                             },
                         ],
                         "envFrom": [{"secretRef": {"name": "s3-credentials"}}],
+                        "ports": [{"name": "metrics", "containerPort": 8080}],
                         "resources": {
                             "requests": {"cpu": "2", "memory": "6Gi", "nvidia.com/gpu": "1"},
                             "limits": {"memory": "6Gi", "nvidia.com/gpu": "1"},

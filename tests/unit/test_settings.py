@@ -210,3 +210,19 @@ def test_a_worker_without_one_of_its_variables_says_which(name: str, unset: bool
 def test_a_worker_refuses_an_index_that_is_none(index: str) -> None:
     with pytest.raises(SettingsInvalid, match="JOB_COMPLETION_INDEX: found"):
         worker_settings(WORKER | {"JOB_COMPLETION_INDEX": index})
+
+
+def test_a_worker_serves_metrics_only_where_it_is_told_the_port() -> None:
+    assert worker_settings(WORKER).metrics is None
+    assert worker_settings(WORKER | {"STYLEFLEET_METRICS_PORT": "8080"}).metrics == ("", 8080)
+    local = {"STYLEFLEET_METRICS_PORT": "8081", "STYLEFLEET_METRICS_HOST": "127.0.0.1"}
+    assert worker_settings(WORKER | local).metrics == ("127.0.0.1", 8081)
+    with pytest.raises(SettingsInvalid, match="STYLEFLEET_METRICS_PORT: found '0', allowed is a whole number from 1"):
+        worker_settings(WORKER | {"STYLEFLEET_METRICS_PORT": "0"})
+
+
+def test_a_local_controller_leaves_ports_for_its_workers() -> None:
+    local = {"STYLEFLEET_BUCKET": "service", "STYLEFLEET_CLUSTER": "local", "STYLEFLEET_LOCAL_SLOTS": "2"}
+    assert controller_settings(local | {"STYLEFLEET_HTTP_PORT": "65533"}).http_port == 65533
+    with pytest.raises(SettingsInvalid, match="found 65534, allowed are ports with 2 more above, for the workers"):
+        controller_settings(local | {"STYLEFLEET_HTTP_PORT": "65534"})

@@ -97,14 +97,25 @@ app.kubernetes.io/component: {{ .component }}
   verbs: [delete, get, list, patch]
 {{- end -}}
 
+{{/* What selects worker pods, which the controller makes; in every namespace. */}}
+{{- define "stylefleet.workerSelector" -}}
+app.kubernetes.io/managed-by: stylefleet
+stylefleet.dev/bucket: {{ .Values.storage.bucket | quote }}
+{{- end -}}
+
 {{/* The workers' NetworkPolicy; see networkpolicies.yaml. */}}
 {{- define "stylefleet.workerPolicy" -}}
 podSelector:
-  matchLabels:
-    app.kubernetes.io/managed-by: stylefleet
-    stylefleet.dev/bucket: {{ .Values.storage.bucket | quote }}
+  matchLabels: {{- include "stylefleet.workerSelector" . | nindent 4 }}
 policyTypes: [Ingress, Egress]
+{{- with .Values.networkPolicy.metricsFrom }}
+ingress:
+  - from: {{- toYaml . | nindent 6 }}
+    ports:
+      - {protocol: TCP, port: metrics}
+{{- else }}
 ingress: []
+{{- end }}
 egress:
   {{- include "stylefleet.egress" . | nindent 2 }}
 {{- end -}}

@@ -10,7 +10,7 @@ pictures.encode(iterate.pixels[0], format="jpeg", quality=92)
 from stylefleet.engine.batch import Batch
 from stylefleet.engine.checkpoint import CheckpointCorrupt, checkpoint_position
 from stylefleet.engine.engine import Engine, load_engine
-from stylefleet.engine.precision import Device, choose_precision, probe_device
+from stylefleet.engine.precision import Device, choose_precision, gpu_memory, probe_device
 from stylefleet.engine.stylize import Iterate, run, stylize
 from stylefleet.engine.targets import (
     LayerStatistics,
@@ -38,6 +38,7 @@ __all__ = [
     "checkpoint_position",
     "choose_precision",
     "from_bytes",
+    "gpu_memory",
     "load_engine",
     "looks_for",
     "probe_device",

@@ -64,6 +64,12 @@ def compute_dtype(policy: Policy) -> str:
     return policy.removeprefix("mixed_")
 
 
+def gpu_memory() -> tuple[int, int]:
+    """Bytes that TensorFlow has in use on its first GPU, and the most that it had. Raises ValueError without a GPU."""
+    info = tf.config.experimental.get_memory_info("GPU:0")
+    return info["current"], info["peak"]
+
+
 def probe_device(cpuinfo: Path = Path("/proc/cpuinfo")) -> Device:
     """The first GPU that TensorFlow sees, else the CPU."""
     gpus = tf.config.list_physical_devices("GPU")
