@@ -101,7 +101,7 @@ ALERTS = (
         expr=f"{_burns(factor=14.4, long='1h', short='5m')} or {_burns(factor=6, long='6h', short='30m')}",
         lasting="2m",
         summary="Pictures fail by our fault, so many that the month's budget is gone within days.",
-        description=BUDGET_TEXT + "The objective is 1 of 100 in 30 days.",
+        description=BUDGET_TEXT + "The objective allows 1 of 100 in 30 days.",
     ),
     Alert(
         name="StylefleetErrorBudgetBurn",
@@ -109,7 +109,7 @@ ALERTS = (
         expr=_burns(factor=1, long="3d", short="6h"),
         lasting="1h",
         summary="Pictures fail by our fault, more than the month's budget allows.",
-        description=BUDGET_TEXT + "The objective is 1 of 100 in 30 days.",
+        description=BUDGET_TEXT + "The objective allows 1 of 100 in 30 days.",
     ),
     Alert(
         name="StylefleetInputRejectSpike",
@@ -138,7 +138,7 @@ ALERTS = (
         expr=f"{_latest('stylefleet_workers', WANTED)} > 0 and {_latest('stylefleet_workers', READY)} == 0",
         lasting="30m",
         summary="Jobs ask for workers, and for half an hour none has been at work.",
-        description="{{ $value }} workers are wanted: they wait for a place on a node, a GPU, quota or an image. "
+        description="Workers that are wanted: {{ $value }}. They wait for a place on a node, a GPU, quota or an image. "
         "status/NAME.json in the bucket says which.",
     ),
     Alert(
@@ -147,7 +147,7 @@ ALERTS = (
         expr=f"{_latest('stylefleet_runs', WAITING)} > 0",
         lasting="1h",
         summary="A run has had no worker at work for an hour.",
-        description="{{ $value }} runs wait: for a place on a node, for a GPU, for quota, or for an image. "
+        description="Runs that wait: {{ $value }}. They lack a place on a node, a GPU, quota or an image. "
         "status/NAME.json in the bucket says which.",
     ),
     Alert(
@@ -156,7 +156,7 @@ ALERTS = (
         expr=f"{_latest('stylefleet_runs_behind_deadline')} > 0",
         lasting="15m",
         summary="A run will be late: its estimated end is after its deadline.",
-        description="{{ $value }} runs. At the deadline what is left is not tried any more. "
+        description="Runs that will be late: {{ $value }}. At the deadline what is left is not tried any more. "
         "More workers, or a higher run.priority, may still help.",
     ),
     Alert(

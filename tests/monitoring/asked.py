@@ -1,0 +1,45 @@
+"""The queries of the dashboards, as Grafana would send them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from helm import dashboards
+
+from tests.chart.dashboard_rules import panels
+from tests.chart.test_dashboards import loaded
+
+GRAFANA = {
+    # Four scrapes, as Grafana reckons it.
+    "$__rate_interval": "4s",
+    "$__range": "10m",
+    "$namespace": "art",
+    "$job": ".+",
+    "$instance": ".+",
+    "$stage": "optimize",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """One query of one panel."""
+
+    place: str
+    """DASHBOARD / PANEL / LETTER."""
+    query: str
+
+
+def all_queries(rate_interval: str = GRAFANA["$__rate_interval"]) -> list[Asked]:
+    return [
+        Asked(place=f"{name} / {panel['title']} / {target['refId']}", query=_filled(target["expr"], rate_interval))
+        for name in dashboards.rendered()
+        for panel in panels(loaded(name))
+        for target in panel["targets"]
+    ]
+
+
+def _filled(query: str, rate_interval: str) -> str:
+    for name, value in (GRAFANA | {"$__rate_interval": rate_interval}).items():
+        query = query.replace(name, value)
+    assert "$" not in query, f"a variable that is not known: {query}"
+    return query
