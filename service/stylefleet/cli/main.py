@@ -211,6 +211,26 @@ def wait(
     raise typer.Exit(commands.wait(commands.open_store(endpoint), bucket, name))
 
 
+@app.command()
+def top(
+    bucket: BucketOption,
+    endpoint: EndpointOption = None,
+    tenant: Annotated[str, typer.Option(help="This tenant's runs only.", show_default=False)] = "",
+    once: Annotated[bool, typer.Option("--once", help="Print one frame and exit.")] = False,
+    output: Annotated[str, typer.Option("-o", "--output", help="table or json (one document).")] = "table",
+) -> None:
+    """Show all runs as they go: phase, pictures, pace, time left, cost, and why one waits. q or Ctrl-C leaves.
+
+    It reads the statuses in the bucket and nothing else.
+
+    Example: stylefleet top
+    """
+    from stylefleet.cli import bucket as commands
+    from stylefleet.cli import top as command
+
+    command.run(commands.open_store(endpoint), bucket, tenant=tenant, once=once, output=output)
+
+
 for _command in (runs.cancel, runs.pause, runs.resume, runs.retry, runs.audit):
     app.command()(_command)
 
