@@ -56,9 +56,17 @@ class Prometheus:
         return found
 
 
+def static(jobs: dict[str, list[str]], *, namespace: str) -> list[Json]:
+    """Scrape configs of fixed addresses by job, all in one namespace."""
+    return [
+        {"job_name": name, "static_configs": [{"targets": addresses, "labels": {"namespace": namespace}}]}
+        for name, addresses in jobs.items()
+    ]
+
+
 @contextlib.contextmanager
-def prometheus(folder: Path, *, jobs: dict[str, list[str]], rules: Json, namespace: str) -> Iterator[Prometheus]:
-    """`jobs`: name -> addresses, all in one namespace. Ends the server at the end."""
+def prometheus(folder: Path, *, scrape_configs: list[Json], rules: Json) -> Iterator[Prometheus]:
+    """Ends the server at the end."""
     program = shutil.which("prometheus")
     if program is None:
         absent("Prometheus is not installed")
@@ -68,13 +76,7 @@ def prometheus(folder: Path, *, jobs: dict[str, list[str]], rules: Json, namespa
             {
                 "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
                 "rule_files": ["rules.yaml"],
-                "scrape_configs": [
-                    {
-                        "job_name": name,
-                        "static_configs": [{"targets": addresses, "labels": {"namespace": namespace}}],
-                    }
-                    for name, addresses in jobs.items()
-                ],
+                "scrape_configs": scrape_configs,
             }
         )
     )

@@ -13,7 +13,7 @@ from prometheus_client import start_http_server
 from tests.chart.conftest import Json
 from tests.monitoring.asked import Asked, all_queries
 from tests.monitoring.double import Double
-from tests.monitoring.prometheus import Prometheus, prometheus
+from tests.monitoring.prometheus import Prometheus, prometheus, static
 
 SCRAPES = 8
 
@@ -33,7 +33,9 @@ def busy(tmp_path_factory: pytest.TempPathFactory, rules: Json) -> Iterator[Prom
     addresses = [f"127.0.0.1:{server.server_port}" for server, _ in servers]
     jobs = {"art/controller": addresses[:1], "art/workers": addresses[1:]}
     try:
-        with prometheus(tmp_path_factory.mktemp("prometheus"), jobs=jobs, rules=rules, namespace="art") as server:
+        with prometheus(
+            tmp_path_factory.mktemp("prometheus"), scrape_configs=static(jobs, namespace="art"), rules=rules
+        ) as server:
             # Of what is recorded there are rates once it was recorded twice.
             while server.query("min(count_over_time(namespace_result:stylefleet_pictures_total:sum[5m]))")[0:] == []:
                 time.sleep(0.2)

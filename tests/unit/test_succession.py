@@ -135,8 +135,8 @@ def test_a_superseded_worker_says_so_and_ends_with_a_code_that_is_not_tried_agai
     def superseded(*_: object) -> None:
         raise Superseded("run 0 of spring is superseded by run 1")
 
-    monkeypatch.setattr(worker_main, "make_client", lambda *_: None)
-    monkeypatch.setattr(worker_main, "S3Store", lambda _: None)
+    monkeypatch.setattr(worker_main, "make_client", lambda *_, **__: None)
+    monkeypatch.setattr(worker_main, "S3Store", lambda *_, **__: None)
     monkeypatch.setattr(worker_main, "load_shard", superseded)
     with capture_logs() as logged:
         assert worker_main.main(ENVIRONMENT, Stop(), began=0.0) is ExitCode.SHARD_INVALID
