@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import pytest
 
 from stylefleet.local_s3 import local_s3
+from stylefleet.reasons import REASONS
 from stylefleet.receipt import STAGES, Receipt
 from tests.chart.conftest import Json
 from tests.fleet import Fleet, eventually, picture
@@ -166,7 +167,7 @@ def test_counters_are_exactly_what_the_receipts_add_up_to(run: LocalRun) -> None
         for key, value in sums.items()
         if key.startswith("stylefleet_pictures_total ")
     }
-    assert counted == {"failed": 0.0, **endings}
+    assert counted == {**{f"failed {reason}": 0.0 for reason in REASONS}, **endings}
     wanted: dict[str, float] = {
         "stylefleet_pixels_total": sum(r.width_px * r.height_px for r in done),
         "stylefleet_iterations_total": sum(r.iterations for r in receipts),
