@@ -43,14 +43,14 @@ def dashboard() -> Dashboard:
                     ),
                     number(
                         "S3 errors",
-                        "Share of requests to S3, the workers' among them, that failed after all attempts.",
+                        "Share of attempts at S3, the workers' among them, that failed. They are repeated.",
                         or_zero(ratio(rate(S3, S3_ERRORS), rate(S3))),
                         unit="percentunit",
-                        bad_from=0.01,
+                        bad_from=0.05,
                     ),
                     number(
                         "API errors",
-                        "Share of requests to the API server that failed.",
+                        "Share of attempts at the API server that failed.",
                         or_zero(ratio(rate(API, API_ERRORS), rate(API))),
                         unit="percentunit",
                         bad_from=0.01,
@@ -80,7 +80,7 @@ def dashboard() -> Dashboard:
                         (rate("stylefleet_reconcile_failures_total", by="scope"), "{{scope}}"),
                     ),
                     lines(
-                        "Leaders",
+                        "Leaders, over time",
                         "1 where a controller acts, 0 where it stands by for another.",
                         "none",
                         (latest("stylefleet_leader", by="instance"), "{{instance}}"),
@@ -96,7 +96,7 @@ def dashboard() -> Dashboard:
                         "stylefleet_reconcile_duration_seconds",
                     ),
                     lines(
-                        "Since the last success",
+                        "Since the last success, over time",
                         "Since a controller last looked at the whole inbox without error.",
                         "s",
                         (age("stylefleet_reconcile_last_success_timestamp_seconds"), "since the last success"),

@@ -72,7 +72,7 @@ def dashboard() -> Dashboard:
                         (total("stylefleet_worker_iterations_per_second", by="instance"), "{{instance}}"),
                     ),
                     lines(
-                        "Iterations per second",
+                        "Iterations per second, over time",
                         "From receipts each step counts once for every picture of its batch; live, a batch's step is "
                         "one.",
                         "none",

@@ -73,7 +73,7 @@ def dashboard() -> Dashboard:
                         (rate(pictures, FAILED, by="reason"), "{{reason}}"),
                     ),
                     lines(
-                        "Share that failed",
+                        "Share that failed, over time",
                         "Of the pictures that end.",
                         "percentunit",
                         (or_zero(ratio(rate(pictures, FAILED), rate(pictures))), "failed"),

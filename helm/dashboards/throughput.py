@@ -69,7 +69,7 @@ def dashboard() -> Dashboard:
                         (rate("stylefleet_pictures_total", by="outcome"), "{{outcome}}"),
                     ),
                     lines(
-                        "Megapixels per second",
+                        "Megapixels per second, over time",
                         "Millions of pixels of results each second.",
                         "none",
                         (or_zero(f"{rate('stylefleet_pixels_total')} / 1e6"), "megapixels per second"),
@@ -88,7 +88,7 @@ def dashboard() -> Dashboard:
                     ),
                     queue_age(),
                     lines(
-                        "Time left",
+                        "Time left, over time",
                         "Until the run ends that ends last. A line that falls by a second each second keeps its word.",
                         "s",
                         (or_zero(latest("stylefleet_estimated_seconds_left")), "time left"),
@@ -144,7 +144,7 @@ def dashboard() -> Dashboard:
                         (or_zero(f"3600 * {rate('stylefleet_cost_total')}"), "cost per hour"),
                     ),
                     lines(
-                        "Cost of 1,000 pictures",
+                        "Cost of 1,000 pictures, over time",
                         "In the currency of the price setting; 0 where no price is set or nothing was done.",
                         "none",
                         (

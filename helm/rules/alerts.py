@@ -163,11 +163,11 @@ ALERTS = (
         name="StylefleetS3Throttled",
         severity="warning",
         expr=f'sum(rate(stylefleet_s3_requests_total{{{OURS}, result="throttled"}}[10m])) '
-        f"/ sum(rate(stylefleet_s3_requests_total{{{OURS}}}[10m])) > 0.01",
+        f"/ sum(rate(stylefleet_s3_requests_total{{{OURS}}}[10m])) > 0.05",
         lasting="15m",
         summary="S3 refuses requests because there are too many.",
-        description="{{ $value | humanizePercentage }} of the requests of controller and workers were refused after "
-        "all their repetitions. Workers wait for the store and cost as much as before.",
+        description="{{ $value | humanizePercentage }} of the attempts of controller and workers were refused, and "
+        "repeated later. Workers wait for the store and cost as much as before.",
     ),
     Alert(
         name="StylefleetCacheCollapse",

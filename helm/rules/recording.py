@@ -8,13 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from stylefleet.reasons import REFUSED
+
 OURS = 'namespace="__NAMESPACE__"'
-INPUT_REASONS = (
-    "empty|mask_shape|too_many_bytes|too_many_pixels|too_small|truncated|undecodable|unsupported_format|unsupported_mode"
-    "|.+_invalid|.+_missing|.+_changed"
-)
-"""Reasons in receipts that are the picture's fault, or of whoever deletes or replaces it meanwhile. All others are
-ours: a reason that is new is noticed sooner than it is excused."""
 OBJECTIVE = 0.99
 """Of the pictures that can be done, the share that must be."""
 WINDOWS = ("5m", "30m", "1h", "6h", "3d")
@@ -39,13 +35,12 @@ def groups() -> list[Json]:
 
 
 def _totals() -> list[Json]:
-    refused = f'outcome="failed", reason=~"{INPUT_REASONS}"'
-    done = _sum('outcome="done"')
+    reasons = "|".join(REFUSED)
     by_result = {
-        "done": done,
-        # Where nothing failed there is no series: 0, so that the first failure is seen as one.
-        "refused": f"{_sum(refused)} or 0 * {done}",
-        "broken": f"{_sum(refused.replace('=~', '!~'))} or 0 * {done}",
+        "done": _sum('outcome="done"'),
+        "refused": _sum(f'outcome="failed", reason=~"{reasons}"'),
+        # A reason that is new is ours until it is in the list.
+        "broken": _sum(f'outcome="failed", reason!~"{reasons}"'),
     }
     return [
         *(

@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector
 
 from stylefleet import __version__
 from stylefleet.price import Price
+from stylefleet.reasons import REASONS
 from stylefleet.receipt import OUTCOMES, STAGES
 from stylefleet.totals import LOOKUPS, RETRY_CAUSES, RUN_PHASES, Totals
 
@@ -49,12 +50,13 @@ class TotalsCollector(Collector):
 def _of_pictures(totals: Totals) -> Iterator[Metric]:
     pictures = CounterMetricFamily(
         "stylefleet_pictures",
-        "Pictures that ended, by outcome (done, failed) and reason (empty where done; else such as undecodable, "
-        "truncated, too_many_pixels, too_small, content_changed, content_missing).",
+        f"Pictures that ended, by outcome ({', '.join(OUTCOMES)}) and reason (empty where done; else "
+        f"{', '.join(REASONS)}).",
         labels=["outcome", "reason"],
     )
     # Known combinations exist from the start, so that rate() sees the first event.
-    for outcome, reason in sorted(totals.pictures.keys() | {(outcome, "") for outcome in OUTCOMES}):
+    known = {("done", ""), *(("failed", reason) for reason in REASONS)}
+    for outcome, reason in sorted(totals.pictures.keys() | known):
         pictures.add_metric([outcome, reason], totals.pictures[outcome, reason])
     yield pictures
     yield _counter("pixels", "Pixels of results.", totals.pixels)

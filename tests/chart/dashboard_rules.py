@@ -55,6 +55,9 @@ def _of_grid(panels: list[Json]) -> Iterator[str]:
     ids = [panel["id"] for panel in panels]
     if len(set(ids)) != len(ids):
         yield "panels: two have one id"
+    titles = [panel["title"] for panel in panels if panel["type"] != "row"]
+    if len(set(titles)) != len(titles):
+        yield "titles: two panels have one"
     taken: set[tuple[int, int]] = set()
     for panel in panels:
         place = panel["gridPos"]

@@ -49,6 +49,7 @@ BREAKS: dict[str, Callable[[Json], object]] = {
     "template-label-promql": lambda d: d["templating"]["list"][1].update(query="stylefleet_build_info"),
     "template-on-time-change-reload": lambda d: d["templating"]["list"][1].update(refresh=1),
     "panels": lambda d: _first(d).update(id=d["panels"][2]["id"]),
+    "titles": lambda d: _first(d).update(title=panels(d)[1]["title"]),
     "grid": lambda d: _first(d)["gridPos"].update(w=25),
     "panel-title-description": lambda d: _first(d).update(description=""),
     "panel-datasource": lambda d: _first(d)["datasource"].update(uid="prometheus"),

@@ -99,6 +99,14 @@ def test_every_chapter_of_the_runbook_says_what_it_means_what_to_look_at_and_wha
     assert [chapter.partition("\n")[0] for chapter in chapters if f"**{part}.**" not in chapter] == []
 
 
+def test_every_panel_that_the_runbook_names_is_there() -> None:
+    looks = re.findall(r"(?s)\*\*Look at\.\*\*.*?\n\n", RUNBOOK.read_text())
+    named = {name for look in looks for name in re.findall(r"`([A-Z][^`]*)`", look)}
+    titles = {panel["title"] for name in dashboards.rendered() for panel in panels(loaded(name))}
+    assert len(named) > 8
+    assert named <= titles
+
+
 def test_there_is_an_alert_about_cost_only_where_there_is_a_budget(chart: Chart) -> None:
     (with_budget,) = [rule for rule in alerts(chart) if rule["alert"] == "StylefleetCostBudget"]
     assert with_budget["expr"].endswith("> 120.5")

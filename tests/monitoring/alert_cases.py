@@ -260,16 +260,16 @@ CASES = (
     ),
     Case(
         alert="StylefleetS3Throttled",
-        says="two of fifty requests are too many",
-        series={_s3("ok"): "0+48x60", _s3("throttled"): "0+2x60"},
+        says="eight of a hundred attempts are too many",
+        series={_s3("ok"): "0+92x60", _s3("throttled"): "0+8x60"},
         at="30m",
         fires=WARNING,
-        shows=("4%",),
+        shows=("8%",),
     ),
     Case(
         alert="StylefleetS3Throttled",
-        says="one of five hundred is, and others are refused for another reason",
-        series={_s3("ok"): "0+490x60", _s3("throttled"): "0+1x60", _s3("denied"): "0+9x60"},
+        says="two of a hundred are, and others are refused for another reason",
+        series={_s3("ok"): "0+88x60", _s3("throttled"): "0+2x60", _s3("denied"): "0+10x60"},
         at="30m",
     ),
     Case(
