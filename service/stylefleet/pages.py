@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from functools import cache
 from importlib.resources import files
 
 import jinja2
@@ -33,8 +34,9 @@ def render(template: str, *, style: str, script: str = "", images: str, **values
     return environment().get_template(template).render(policy="; ".join(rules), **own, **values)
 
 
+@cache
 def environment() -> jinja2.Environment:
-    """Templates of the package; what they are given is escaped."""
+    """Templates of the package, compiled once; what they are given is escaped."""
     return jinja2.Environment(
         loader=jinja2.PackageLoader("stylefleet", "templates"),
         autoescape=True,

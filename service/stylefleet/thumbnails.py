@@ -1,4 +1,4 @@
-"""Small pictures for the report page: read through the safe opener, one at a time, and bounded in every way."""
+"""Small pictures for the report page: opened as safely as any, decoded one at a time, and bounded in every way."""
 
 from __future__ import annotations
 
@@ -70,9 +70,8 @@ def pairs_of(store: Store, candidates: Iterable[Receipt], allowed: tuple[Ref, ..
             content, result = naming.parse_uri(one.content), naming.parse_uri(one.result)
             if not all(any(naming.is_below(ref, folder) for folder in allowed) for ref in (content, result)):
                 continue
-            with _one_at_a_time:
-                after = _thumbnail(store, result, etag=one.result_etag)
-                before = _thumbnail(store, content)
+            after = _thumbnail(store, result, etag=one.result_etag)
+            before = _thumbnail(store, content)
         except AccessDenied as error:
             return Pairs(pairs=tuple(pairs), refused=str(error))
         except (StylefleetError, ValueError) as error:
@@ -87,7 +86,9 @@ def _thumbnail(store: Store, ref: Ref, *, etag: str | None = None) -> Thumbnail:
     size_bytes = store.head(ref).size_bytes
     if size_bytes > SOURCE_BYTES_MAX:
         raise ImageInvalid("too_many_bytes", f"{ref} has {size_bytes:,} bytes; {SOURCE_BYTES_MAX:,} are read at most")
-    pixels = pictures.preview(store.get(ref, if_match=etag).data, EDGE_PX)
+    data = store.get(ref, if_match=etag).data
+    with _one_at_a_time:
+        pixels = pictures.preview(data, EDGE_PX)
     for quality in _QUALITIES:
         data = pictures.encode(pixels, format="webp", quality=quality)
         if len(data) <= THUMBNAIL_BYTES_MAX:

@@ -19,6 +19,7 @@ from stylefleet import naming, status
 from stylefleet.cli import bucket as commands
 from stylefleet.errors import FieldError, ManifestInvalid, printable
 from stylefleet.naming import Ref
+from stylefleet.price import Cost
 from stylefleet.status import Phase, Status
 from stylefleet.store_memory import MemoryStore
 from tests.builders import NOW, manifest_data
@@ -103,6 +104,7 @@ def test_a_hostile_status_is_shown_harmlessly(output: str, capsys: pytest.Captur
         waiting_because=HOSTILE,
         output_prefix=f"s3://shop/{HOSTILE}",
         report=HOSTILE,
+        cost=Cost(currency=HOSTILE, estimated=2.0, actual=1.5),
         errors=(FieldError(path=HOSTILE, message=HOSTILE), FieldError(path="", message="m")),
     )
     store.put(Ref("service", naming.status_key("spring")), status.to_json(hostile))
@@ -111,6 +113,8 @@ def test_a_hostile_status_is_shown_harmlessly(output: str, capsys: pytest.Captur
     assert raw(told) == set()
     if output == "json":
         assert json.loads(told)["message"] == HOSTILE
+    else:
+        assert "1.50, estimated" in told
 
 
 def test_a_failure_of_a_command_is_told_harmlessly(tmp_path: Path) -> None:

@@ -17,11 +17,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 from stylefleet import manifest as manifests
-from stylefleet import naming, yaml_positions
+from stylefleet import naming, price, yaml_positions
 from stylefleet import status as statuses
 from stylefleet.errors import AccessDenied, ExitCode, ManifestInvalid, NotFound, SettingsInvalid, printable
 from stylefleet.manifest import Manifest
 from stylefleet.naming import Ref
+from stylefleet.price import Cost
 from stylefleet.status import Phase, Status
 from stylefleet.store import Store
 from stylefleet.store_s3 import S3Store, make_client
@@ -157,11 +158,18 @@ def status_table(found: Status) -> Table:
     ):
         if text:
             table.add_row(label, _shown(text))
+    if found.cost is not None:
+        table.add_row("cost", _shown(_cost_in_words(found.cost)))
     if found.eta_seconds is not None and not found.phase.final:
         table.add_row("ready in about", duration(found.eta_seconds))
     for error in found.errors if len(found.errors) > 1 else ():
         table.add_row("error", _shown(str(error)))
     return table
+
+
+def _cost_in_words(cost: Cost) -> str:
+    estimated = "" if cost.estimated is None else f", estimated {price.in_words(cost.estimated, cost.currency)}"
+    return f"{price.in_words(cost.actual, cost.currency)}{estimated}"
 
 
 def _shown(text: str) -> str:
