@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 
 import structlog
 
@@ -36,7 +37,7 @@ from stylefleet.turns import URGENT_MAX, Candidate, turns
 log = structlog.get_logger(__name__)
 
 
-AT_A_TIME = 8
+AT_A_TIME = 16
 """Runs that are looked at at the same time."""
 ASKED_MAX = 16
 """About so many runs are asked about in one tick why nobody is at work on them."""
@@ -108,6 +109,7 @@ class Controller:
                 jobs[self._owner(job)][job.run] = job
         if self._counts.outdated:
             self._begin_anew()
+        self._keeper.begin_tick()
         self._begin_turns(inbox, jobs)
         newcomers_left = self._advance_all(inbox, jobs)
         for twin in inbox.twins:
@@ -201,7 +203,9 @@ class Controller:
             may_ask = self._ticks - self._asked_at.get(name, 0) >= self._ask_every
             if may_ask:
                 self._asked_at[name] = self._ticks
-            self._guarded(name, lambda: self._keeper.advance(name, listed, own, asked, may_ask=may_ask))
+            ahead = self._newcomers.take(name, listed)
+            step = partial(self._keeper.advance, name, listed, own, asked, may_ask=may_ask, read_ahead=ahead)
+            self._guarded(name, step)
 
         # Most of it is waiting for the bucket. Who shares workers, though, asks for them in turn.
         with ThreadPoolExecutor(AT_A_TIME if self._limits.none else 1) as pool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import signal
 import threading
+import time
 from collections.abc import Callable
 
 import structlog
@@ -185,8 +186,9 @@ def _tick_until(
     ticked = False
     while not stop.is_set():
         wake.clear()  # before the look: what comes during it is for the next
+        started, rest = time.monotonic(), settings.poll_seconds
         try:
-            at_once = controller.tick()
+            rest = 0.0 if controller.tick() else until_next_look(rest, time.monotonic() - started)
             health.succeeded()
             ticked = True
         except StylefleetError as error:
@@ -195,8 +197,13 @@ def _tick_until(
             # The bucket or the cluster is away: say so, stay, look again. /healthz tells when this goes on too long.
             metrics.tick_failures.labels(scope="tick").inc()
             log.warning("tick_failed", error=str(error))
-            at_once = False
-        pause(stop, wake, 0.0 if at_once else settings.poll_seconds)
+        pause(stop, wake, rest)
+
+
+def until_next_look(poll_seconds: float, took_seconds: float) -> float:
+    """How long to rest after a look: looks begin `poll_seconds` apart, so what comes during a long one waits no longer
+    than anything else."""
+    return max(min(poll_seconds, LOOKS_SECONDS_MIN), poll_seconds - took_seconds)
 
 
 def pause(stop: threading.Event, wake: threading.Event, seconds: float) -> None:

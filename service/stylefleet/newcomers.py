@@ -14,7 +14,7 @@ from stylefleet import yaml_positions
 from stylefleet.errors import ManifestInvalid, StylefleetError
 from stylefleet.fields import Priority
 from stylefleet.inbox import Submission
-from stylefleet.store import Listed, Store
+from stylefleet.store import Listed, Object, Store
 from stylefleet.streams import in_order
 
 READ_MAX = 500
@@ -37,6 +37,8 @@ class Newcomers:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._wishes: dict[str, tuple[Submission, Wish]] = {}
+        self._found: dict[str, Object] = {}
+        """What was read of those that wait, for whoever takes them up."""
 
     def wishes(self, waiting: Mapping[str, Listed]) -> dict[str, Wish]:
         """Of the manifests that wait, by name; those of others are forgotten."""
@@ -47,18 +49,26 @@ class Newcomers:
         }
         # With one alone there is no order.
         new = [(n, listed) for n, listed in waiting.items() if n not in known][: READ_MAX if len(waiting) > 1 else 0]
-        for (name, listed), wish in zip(new, in_order(lambda item: self._read(item[1]), new), strict=True):
-            known[name] = (Submission.of(listed), wish)
+        self._found = {name: found for name, found in self._found.items() if name in known}
+        for (name, listed), read in zip(new, in_order(lambda item: self._read(item[1]), new), strict=True):
+            known[name] = (Submission.of(listed), wish_of(read.data) if read else Wish())
+            if read is not None:
+                self._found[name] = read
         self._wishes = known
         return {name: known[name][1] if name in known else Wish() for name in waiting}
 
-    def _read(self, listed: Listed) -> Wish:
+    def take(self, name: str, listed: Listed) -> Object | None:
+        """The manifest as it was read ahead, if that is what the listing shows; once, and None where it was not."""
+        found = self._found.pop(name, None)
+        return found if found is not None and Submission.of(found) == Submission.of(listed) else None
+
+    def _read(self, listed: Listed) -> Object | None:
         if listed.size_bytes > BYTES_MAX:
-            return Wish()
+            return None
         try:
-            return wish_of(self._store.get(listed.ref).data)
+            return self._store.get(listed.ref)
         except StylefleetError:
-            return Wish()  # deleted meanwhile, or the store is away: whoever takes it up will say so
+            return None  # deleted meanwhile, or the store is away: whoever takes it up will say so
 
 
 def wish_of(data: bytes) -> Wish:

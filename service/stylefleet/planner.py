@@ -16,10 +16,11 @@ from stylefleet.errors import FieldError, ImageInvalid, NotFound, PlanInvalid, P
 from stylefleet.ledger import Ledger
 from stylefleet.manifest import Manifest, digest
 from stylefleet.naming import Ref
+from stylefleet.once import Once
 from stylefleet.plan import Plan, ShardEntry, StyleShare, plan_from_json, plan_to_json
 from stylefleet.recipe import Recipe
-from stylefleet.stocktaking import CHUNK, enter_finished, enter_tasks
-from stylefleet.store import Listed, Object, Store
+from stylefleet.stocktaking import CHUNK, enter_finished, enter_tasks, require_bucket
+from stylefleet.store import Listed, Store
 from stylefleet.streams import chunks, in_order
 from stylefleet.task_making import LeftOut, TaskMaker, pictures_among
 from stylefleet.tasks import tasks_per_shard
@@ -30,6 +31,8 @@ WRITERS = 16
 """Shards that are written at a time."""
 LINES_HELD = 50_000
 """Tasks of shards on their way to the bucket, about: 10 MB."""
+SHARED_MAX = 1000
+"""Objects of a content folder that is listed once for all who name it: a page of a listing."""
 STYLE_PIXELS_MAX = 25_000_000
 """Styles are decoded here to reject a broken one before any GPU is asked for; this bounds the memory for it."""
 
@@ -90,11 +93,16 @@ def plan_run(
     run: str,
     pace: Pace,
     now: datetime,
+    first: bool = False,
+    once: Once | None = None,
 ) -> Plan:
-    """Plan a run and write it; raises PlanInvalid where what the manifest names cannot be carried out."""
+    """Plan a run and write it; raises PlanInvalid where what the manifest names cannot be carried out.
+
+    `first` where no run of the name was planned before; `once` has the looks that plans of this moment share.
+    """
     spec = manifest.spec
     with Ledger() as ledger:
-        draft = draft_run(store, bucket, ledger, name=name, manifest=manifest, pace=pace)
+        draft = draft_run(store, bucket, ledger, name=name, manifest=manifest, pace=pace, first=first, once=once)
         shards = write_shards(store, bucket, name, run, ledger.lines_to_do(), draft.tasks_per_shard)
         plan = Plan(
             name=name,
@@ -125,26 +133,40 @@ def plan_run(
             Ref(bucket, naming.plan_key(name, run)), plan_to_json(plan), if_absent=True, content_type="application/json"
         )
     except PreconditionFailed:
-        first = load_plan(store, bucket, name, run)
-        if first is None:
+        earlier = load_plan(store, bucket, name, run)
+        if earlier is None:
             raise
-        return first
+        return earlier
     return plan
 
 
-def draft_run(store: Store, bucket: str, ledger: Ledger, *, name: str, manifest: Manifest, pace: Pace) -> Draft:
+def draft_run(
+    store: Store,
+    bucket: str,
+    ledger: Ledger,
+    *,
+    name: str,
+    manifest: Manifest,
+    pace: Pace,
+    first: bool = False,
+    once: Once | None = None,
+) -> Draft:
     """What a run would be; the ledger has its tasks then. Only reads; raises PlanInvalid as `plan_run` does."""
+    once = once or Once()
     spec = manifest.spec
     recipe = spec.recipe.to_recipe()
-    styles = pinned_styles(store, manifest)
+    styles = pinned_styles(store, manifest, once)
     companions = find_companions(store, manifest, ledger)
     left_out = LeftOut()
-    enter_tasks(ledger, TaskMaker(manifest, styles, companions), list_pictures(store, manifest, left_out))
+    enter_tasks(ledger, TaskMaker(manifest, styles, companions), list_pictures(store, manifest, left_out, once))
     if not ledger.tasks:
         raise PlanInvalid([_no_pictures(manifest)])
-    enter_finished(ledger, store, bucket, name, naming.parse_uri(spec.output.prefix))
+    output, gpus, tenant = naming.parse_uri(spec.output.prefix), spec.run.resources.gpu, naming.tenant_of(name)
+    once(("bucket", output.bucket), lambda: require_bucket(store, output))
+    if not first:
+        enter_finished(ledger, store, bucket, name, output)
     to_do = ledger.close_books()
-    known = timing_book.load(store, bucket, gpus=spec.run.resources.gpu, tenant=naming.tenant_of(name))
+    known = once(("timings", gpus, tenant), lambda: timing_book.load(store, bucket, gpus=gpus, tenant=tenant))
     prediction = predict(recipe, known, flops=pace.worker_flops)
     workers = min(spec.run.parallelism, pace.workers_max or spec.run.parallelism)
     size = tasks_per_shard(
@@ -181,34 +203,34 @@ def write_shards(
     return tuple(in_order(write, enumerate(chunks(lines, size)), threads=min(WRITERS, ahead), ahead=ahead))
 
 
-def pinned_styles(store: Store, manifest: Manifest) -> tuple[StyleShare, ...]:
+def pinned_styles(store: Store, manifest: Manifest, once: Once) -> tuple[StyleShare, ...]:
     """The styles with the versions that are there now; raises PlanInvalid naming every style that cannot be used."""
     errors, shares = [], []
     for index, style in enumerate(manifest.spec.styles):
         ref = naming.parse_uri(style.image)
         try:
-            found = _usable_style(store, ref)
+            etag = once(("style", ref), partial(_usable_style, store, ref))
         except NotFound as error:
             errors.append(_style_error(index, str(ref), "the style is not there", str(error)))
         except ImageInvalid as error:
             errors.append(_style_error(index, str(ref), "the style is not a usable picture", str(error)))
         else:
             mask = naming.parse_uri(style.mask) if style.mask is not None else None
-            shares.append(StyleShare(image=ref, etag=found.etag, weight=style.weight, mask=mask))
+            shares.append(StyleShare(image=ref, etag=etag, weight=style.weight, mask=mask))
     if errors:
         raise PlanInvalid(errors)
     return tuple(shares)
 
 
-def _usable_style(store: Store, ref: Ref) -> Object:
-    """The style's object. Raises NotFound and ImageInvalid; its size is looked at before it is read."""
+def _usable_style(store: Store, ref: Ref) -> str:
+    """The style's ETag. Raises NotFound and ImageInvalid; its size is looked at before it is read."""
     listed = _find(store, ref)
     if listed is not None and listed.size_bytes > pictures.BYTES_MAX:
         message = f"it has {listed.size_bytes:,} bytes; at most {pictures.BYTES_MAX:,} are allowed"
         raise ImageInvalid("too_many_bytes", message)
     found = store.get(ref)
     pictures.decode(found.data, pixels_max=STYLE_PIXELS_MAX)
-    return found
+    return found.etag
 
 
 def _style_error(index: int, uri: str, message: str, detail: str) -> FieldError:
@@ -241,17 +263,26 @@ def find_companions(store: Store, manifest: Manifest, ledger: Ledger) -> dict[Co
     return found
 
 
-def list_pictures(store: Store, manifest: Manifest, left_out: LeftOut) -> Iterator[Listed]:
+def list_pictures(store: Store, manifest: Manifest, left_out: LeftOut, once: Once) -> Iterator[Listed]:
     """The pictures that the manifest names; raises PlanInvalid where a bucket or a named key is not there."""
     content = manifest.spec.content
     field = "prefix" if content.prefix is not None else "keys"
     try:
         if content.prefix is not None:
-            yield from pictures_among(store.list(naming.parse_uri(content.prefix)), manifest.spec, left_out)
+            yield from pictures_among(_folder(store, naming.parse_uri(content.prefix), once), manifest.spec, left_out)
         else:
             yield from _named_pictures(store, content.keys or [])
     except NotFound as error:
         raise PlanInvalid([FieldError(path=f"spec.content.{field}", message=str(error))]) from error
+
+
+def _folder(store: Store, prefix: Ref, once: Once) -> Iterable[Listed]:
+    def small() -> tuple[Listed, ...] | None:
+        found = tuple(itertools.islice(store.list(prefix), SHARED_MAX + 1))
+        return found if len(found) <= SHARED_MAX else None
+
+    found = once(("folder", prefix), small)
+    return store.list(prefix) if found is None else found
 
 
 def _named_pictures(store: Store, keys: Iterable[str]) -> list[Listed]:

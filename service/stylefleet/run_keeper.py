@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
+from datetime import datetime
 from functools import partial
 
 import structlog
@@ -19,6 +20,7 @@ from stylefleet.inbox import Markers, Submission
 from stylefleet.jobs import JobView, WorkerTemplate, job_for
 from stylefleet.metrics import ControllerMetrics
 from stylefleet.naming import Ref
+from stylefleet.once import Once
 from stylefleet.plan import Plan
 from stylefleet.planner import Pace
 from stylefleet.policies.admission import Request
@@ -27,7 +29,7 @@ from stylefleet.reconcile import CreateJob, DeleteJob, Finish, ReleaseJob, early
 from stylefleet.run_watch import RunWatch
 from stylefleet.status import Phase, Status
 from stylefleet.status_book import StatusBook
-from stylefleet.store import Listed, Store
+from stylefleet.store import Listed, Object, Store
 from stylefleet.tenants import Tenants
 
 log = structlog.get_logger(__name__)
@@ -69,8 +71,15 @@ class RunKeeper:
         self._gate = gate
         self._book = book
         self._price = price
+        self._once = Once()
+        self._just_begun: set[str] = set()
+        """Names whose Job this controller has asked for since it looked at their status last."""
         self.runs: dict[str, RunWatch] = {}
         """By name, those that are not final and were taken up."""
+
+    def begin_tick(self) -> None:
+        """What manifests look at alike is looked at anew."""
+        self._once = Once()
 
     def namespace(self, name: str) -> str:
         """Where the Jobs of a manifest are."""
@@ -91,8 +100,18 @@ class RunKeeper:
             fewest=min(wanted, plan.terms.parallelism_min or (wanted if queued else 1)),
         )
 
-    def advance(self, name: str, listed: Listed, own_jobs: JobsByRun, asked: Markers, *, may_ask: bool) -> None:
+    def advance(
+        self,
+        name: str,
+        listed: Listed,
+        own_jobs: JobsByRun,
+        asked: Markers,
+        *,
+        may_ask: bool,
+        read_ahead: Object | None = None,
+    ) -> None:
         """Do what is to be done about a manifest whose run is not final. `may_ask`: the cluster, why nobody is at work.
+        `read_ahead` is what is listed, where it was read already.
 
         Raises what the store and the cluster raise, when the status says so.
         """
@@ -110,7 +129,7 @@ class RunKeeper:
         ):
             self._go_on(watched, own_jobs, asked, may_ask=may_ask)
             return
-        found = self._store.get(listed.ref)
+        found = read_ahead or self._store.get(listed.ref)
         run_id, submission = naming.run_id(name, found.data, found.modified_at), Submission.of(found)
         if known is not None and known.run == run_id and known.phase.final:
             self._stop_others(name, run_id, own_jobs)
@@ -129,7 +148,7 @@ class RunKeeper:
             # No older run can have workers then, not even unseen ones.
             first = known is None and not succession.any_run(self._store, self._bucket, name)
             planned = None if first else planner.load_plan(self._store, self._bucket, name, run_id)
-            plan = planned or self._plan(name, run_id, found.data, allowed)
+            plan = planned or self._plan(name, run_id, found.data, allowed, first=first)
             run = RunWatch(self._store, self._bucket, plan, submission, price=self._price, is_new=planned is None)
             self._count_rest(name, run_id)
             self.runs[name] = run
@@ -215,7 +234,7 @@ class RunKeeper:
         if job is not None and job.held:
             self._cluster.release_job(job)
 
-    def _plan(self, name: str, run_id: str, data: bytes, allowed: tuple[Ref, ...]) -> Plan:
+    def _plan(self, name: str, run_id: str, data: bytes, allowed: tuple[Ref, ...], *, first: bool) -> Plan:
         manifest = manifests.parse(data, name=name, allowed=allowed, service_bucket=self._bucket)
         self._book.put(Status(name=name, run=run_id, phase=Phase.PENDING, message="being planned"), self._clock())
         plan = planner.plan_run(
@@ -227,6 +246,8 @@ class RunKeeper:
             run=run_id,
             pace=self._pace,
             now=self._clock(),
+            first=first,
+            once=self._once,
         )
         log.info(
             "planned",
@@ -241,6 +262,12 @@ class RunKeeper:
         return plan
 
     def _step(self, run: RunWatch, job: JobView | None, asked: Markers, *, may_ask: bool, first: bool) -> None:
+        name = run.plan.name
+        if job is not None and name in self._just_begun:
+            # Another controller may have ended the run while ours was asking for its Job, and nothing else would say so
+            # until there is news.
+            self._book.confirm(name)
+            self._just_begun.discard(name)
         # What is decided for good needs every receipt; what is only shown can wait for the rest.
         run.read_receipts(self._counts, self._clock(), all_of_them=job is None or bool(job.finished))
         known = self._book.get(run.plan.name)
@@ -250,35 +277,43 @@ class RunKeeper:
         if ending is None and early_end(run.plan, observed) is not None:
             run.read_receipts(self._counts, self._clock(), all_of_them=True)
             observed = observe()
-        actions, waits = reconcile(run.plan, observed), ""
+        actions, waits, now = reconcile(run.plan, observed), "", self._clock()
+        running = partial(run.running_status, observed, self._cluster, self._pace, now, may_ask=may_ask)
         if not any(isinstance(a, CreateJob) for a in actions):
             self._gate.withdraw(run.plan.name)
         for action in actions:
             if isinstance(action, CreateJob):
-                waits = self._create_job(run, first=first)
+                waits = self._create_job(run, running, now, first=first)
             else:
                 self._act(action, run)
         if not any(isinstance(a, Finish) for a in actions):
-            now = self._clock()
-            running = run.running_status(observed, self._cluster, self._pace, now, may_ask=may_ask)
-            self._book.put(replace(running, waiting_because=waits or running.waiting_because), now)
+            goes_on = running()
+            self._book.put(replace(goes_on, waiting_because=waits or goes_on.waiting_because), now)
 
     # --- acting ---------------------------------------------------------------------------------------------------
 
-    def _create_job(self, run: RunWatch, *, first: bool) -> str:
+    def _create_job(self, run: RunWatch, running: Callable[[], Status], now: datetime, *, first: bool) -> str:
         """Make the run's Job where it is its turn; else why it waits."""
+        name, run_id = run.plan.name, run.plan.run
         turn = self._gate.ask(self.request(run))
         if not turn.workers:
             return turn.waiting_because
-        log.info("act", manifest=run.plan.name, run=run.plan.run, action=CreateJob.__name__, workers=turn.workers)
-        # A controller that slept must not make the Job of a run that another has ended meanwhile.
-        confirm = partial(self._book.confirm, run.plan.name)
+        log.info("act", manifest=name, run=run_id, action=CreateJob.__name__, workers=turn.workers)
+        template = replace(self._template, namespace=self.namespace(name))
+        job = job_for(replace(run.whole_plan(), parallelism=turn.workers), template)
+
+        def confirm() -> None:
+            # A controller that slept must not make the Job of a run that another has ended meanwhile. The status has to
+            # be written anyway, over the version that we know; where it says that already, it is looked at.
+            if not self._book.put(running(), now):
+                self._book.confirm(name)
+
         if first:
             confirm()
         else:
-            succession.hand_over(self._store, self._bucket, run.plan.name, run.plan.run, confirm=confirm)
-        template = replace(self._template, namespace=self.namespace(run.plan.name))
-        self._cluster.create_job(job_for(replace(run.whole_plan(), parallelism=turn.workers), template))
+            succession.hand_over(self._store, self._bucket, name, run_id, confirm=confirm)
+        self._just_begun.add(name)
+        self._cluster.create_job(job)
         return ""
 
     def _act(self, action: DeleteJob | ReleaseJob | Finish, run: RunWatch) -> None:

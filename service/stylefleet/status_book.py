@@ -68,11 +68,12 @@ class StatusBook:
             self._pages[name] = replace(page, outdated=True)
             raise PreconditionFailed(f"{name}: another controller wrote the status")
 
-    def put(self, new: Status, now: datetime) -> None:
-        """Write `new` where it says something new; raises PreconditionFailed where another controller wrote."""
+    def put(self, new: Status, now: datetime) -> bool:
+        """Write `new` where it says something new; whether it did. Raises PreconditionFailed where another controller
+        wrote."""
         old = self._page(new.name)
         if new.same_as(old.status):
-            return
+            return False
         try:
             etag = self._store.put(
                 Ref(self._bucket, naming.status_key(new.name)),
@@ -85,6 +86,7 @@ class StatusBook:
             self._pages[new.name] = replace(old, outdated=True)
             raise
         self._pages[new.name] = _Page(status=new, etag=etag)
+        return True
 
     def _page(self, name: str) -> _Page:
         page = self._pages.get(name)

@@ -61,7 +61,7 @@ def _clashes(ledger: Ledger) -> Iterator[tuple[int, PlanInvalid]]:
 def enter_finished(ledger: Ledger, store: Store, bucket: str, name: str, results: Ref) -> None:
     """What the receipts of every earlier run of this name say is done, and what lies in the folder of the results.
 
-    That folder is listed only where one of the tasks is done. Raises PlanInvalid where its bucket is not there.
+    That folder is listed only where one of the tasks is done.
     """
     for chunk in chunks(store.list(Ref(bucket, naming.run_prefix(name, "")[:-1])), CHUNK):
         parts = ((naming.part_of(name, listed.ref.key), listed) for listed in chunk)
@@ -75,12 +75,14 @@ def enter_finished(ledger: Ledger, store: Store, bucket: str, name: str, results
     ahead = max(1, min(4 * READERS, BYTES_HELD // max(1, ledger.largest_part())))
     for found in in_order(done, ledger.parts_to_read(), threads=min(READERS, ahead), ahead=ahead):
         ledger.add_done(found)
+    if ledger.any_done():
+        for chunk in chunks(store.list(results), CHUNK):
+            ledger.add_results((o.ref.key, o.etag) for o in chunk)
+
+
+def require_bucket(store: Store, results: Ref) -> None:
+    """Raises PlanInvalid where the bucket of the results is not there."""
     try:
-        listed = store.list(results)
-        if ledger.any_done():
-            for chunk in chunks(listed, CHUNK):
-                ledger.add_results((o.ref.key, o.etag) for o in chunk)
-        else:
-            next(listed, None)  # whether there is such a bucket
+        next(store.list(results), None)
     except NotFound as error:
         raise PlanInvalid([FieldError(path="spec.output.prefix", message=str(error))]) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-URGENT_MAX = 100
+URGENT_MAX = 200
 """Runs that a tick takes up because something is to be done about them."""
 WATCHED_MAX = 64
 """Runs that a tick looks at only to see how far they are."""

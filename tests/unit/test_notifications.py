@@ -182,6 +182,13 @@ def test_without_notifications_the_pause_is_the_interval() -> None:
     assert (stop.seconds, wake.seconds) == ([0.25], [0.0])
 
 
+@pytest.mark.parametrize(("poll", "took", "rest"), [(10.0, 0.5, 9.5), (10.0, 30.0, 1.0), (0.25, 30.0, 0.25)])
+def test_looks_begin_an_interval_apart_and_a_long_one_is_followed_by_a_second_of_rest(
+    poll: float, took: float, rest: float
+) -> None:
+    assert loop.until_next_look(poll, took) == rest
+
+
 def test_being_told_to_end_ends_the_pause_at_once() -> None:
     stop, wake = Waits(), Waits()
     stop.set()

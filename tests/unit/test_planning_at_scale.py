@@ -19,6 +19,7 @@ from stylefleet.cost import predicted_seconds
 from stylefleet.errors import FieldError, PlanInvalid
 from stylefleet.manifest import Manifest
 from stylefleet.naming import Ref
+from stylefleet.once import Once
 from stylefleet.plan import Plan
 from stylefleet.planner import Pace
 from stylefleet.receipt import Receipt
@@ -110,7 +111,7 @@ class World:
         pins = {
             c: {o.ref.key: Pin(o.ref, o.etag, o.size_bytes) for o in self.store.list(c.at)} for c in companions_of(spec)
         }
-        styles = planner.pinned_styles(self.store, manifest)
+        styles = planner.pinned_styles(self.store, manifest, Once())
         tasks = plain_planning.tasks_for(manifest, styles, pictures, pins)
         if not tasks:
             raise PlanInvalid([planner._no_pictures(manifest)])
@@ -231,7 +232,7 @@ def test_a_tasks_id_is_that_of_the_whole_list_written_as_json(name: str, odd: st
     world.fill()
     manifest = world.manifest()
     spec, recipe = manifest.spec, manifest.spec.recipe.to_recipe()
-    styles = planner.pinned_styles(world.store, manifest)
+    styles = planner.pinned_styles(world.store, manifest, Once())
     companions = tuple(companions_of(spec))
     shared: dict[str, Any] = {
         "styles": styles,
@@ -265,7 +266,7 @@ class Catalog:
         self.puts = 0
         self.memory = MemoryStore("service", "shop")
         self.memory.put(Ref("shop", "styles/waves.jpg"), jpeg_bytes())
-        styles = planner.pinned_styles(self.memory, make_manifest())
+        styles = planner.pinned_styles(self.memory, make_manifest(), Once())
         spec = make_manifest().spec
         self.shaping = Shaping(
             styles=styles,
