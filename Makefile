@@ -70,10 +70,10 @@ sbom: $(VENV)/dev.installed     ## what the images are made of, with hashes: dis
 lock: $(BIN)/uv                 ## resolve anew and write locks/*.txt with hashes
 	echo uv | $(LOCKED) -o locks/bootstrap.txt -
 	$(LOCKED) pyproject.toml -o locks/controller.txt
-	$(LOCKED) pyproject.toml --extra worker-cpu --overrides locks/overrides.txt -o locks/worker-cpu.txt
-	$(LOCKED) pyproject.toml --extra worker-gpu -o locks/worker-gpu.txt
-	printf 'hatchling\neditables\n' | $(LOCKED) - pyproject.toml --extra worker-cpu --extra local --overrides locks/overrides.txt -o locks/local.txt
-	printf 'editables\n' | $(LOCKED) - pyproject.toml --extra worker-cpu --extra local --extra dev --overrides locks/overrides.txt -c locks/local.txt -o locks/dev.txt
+	$(LOCKED) pyproject.toml --extra worker-cpu --extra tracing --overrides locks/overrides.txt -o locks/worker-cpu.txt
+	$(LOCKED) pyproject.toml --extra worker-gpu --extra tracing -o locks/worker-gpu.txt
+	printf 'hatchling\neditables\n' | $(LOCKED) - pyproject.toml --extra worker-cpu --extra tracing --extra local --overrides locks/overrides.txt -o locks/local.txt
+	printf 'editables\n' | $(LOCKED) - pyproject.toml --extra worker-cpu --extra tracing --extra local --extra dev --overrides locks/overrides.txt -c locks/local.txt -o locks/dev.txt
 
 clean:                          ## remove the environment and what the demo made
 	rm -rf $(VENV) .stylefleet demo-out

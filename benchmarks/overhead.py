@@ -183,6 +183,7 @@ def _pretended(s3: LocalS3, count: int) -> Report:
         weights_object=None,
         weights_sha256=None,
         metrics=None,
+        otlp_endpoint=None,
     )
     facts = receipt.EngineFacts(
         backbone="none", weights_sha256="", precision="none", precision_reason="", device="pretended"

@@ -9,6 +9,9 @@ import structlog
 
 from stylefleet.errors import printable
 
+_bound: dict[str, object] = {}
+"""What stands on every line, for threads that libraries start: these know nothing of ours."""
+
 
 def configure(**bound: object) -> None:
     """Log to stderr; `bound` fields stand on every line (run, shard, attempt)."""
@@ -29,7 +32,25 @@ def configure(**bound: object) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
+    bind(**bound)
+    logging.basicConfig(level=logging.WARNING, handlers=[_OfLibraries()], force=True)
+
+
+def bind(**bound: object) -> None:
+    """Have these fields on every line from now on, of this thread, those that it starts with its context, and
+    libraries."""
+    _bound.update(bound)
     structlog.contextvars.bind_contextvars(**bound)
+
+
+class _OfLibraries(logging.Handler):
+    """What libraries log by Python's own means: else it would come as bare text between the lines."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        fields = {**_bound, "library": record.name, "message": record.getMessage()}
+        if record.exc_info:
+            fields["exc_info"] = record.exc_info
+        structlog.get_logger(record.name).log(record.levelno, "library_message", **fields)
 
 
 def _printable(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:

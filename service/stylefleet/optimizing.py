@@ -23,6 +23,7 @@ from stylefleet.outbox import Outbox
 from stylefleet.plan import Plan
 from stylefleet.preparing import Prepared, compose
 from stylefleet.receipt import Stage
+from stylefleet.spans import Spans
 from stylefleet.stopping import Stop, Stopped
 from stylefleet.worker_metrics import WorkerMetrics
 
@@ -80,6 +81,7 @@ class Optimizing:
         monotonic: Callable[[], float],
         stop: Stop,
         metrics: WorkerMetrics,
+        spans: Spans,
         style_seconds: float,
     ) -> None:
         """`computer` is the engine's thread; `keepers` write a whole batch's checkpoints at once. `style_seconds` have
@@ -87,8 +89,11 @@ class Optimizing:
         self._batch, self._plan, self._loaded = batch, plan, loaded
         self._outbox, self._checkpoints = outbox, checkpoints
         self._computer, self._keepers = computer, keepers
-        self._monotonic, self._stop, self._metrics = monotonic, stop, metrics
+        self._monotonic, self._stop = monotonic, stop
+        self._metrics, self._spans = metrics, spans
         self._style_seconds = style_seconds
+        self._began = self._set_out = 0.0
+        """By time.monotonic: when the batch began, and when its first step did."""
         self._seconds: list[dict[Stage, float]] = []
         """Of each picture."""
         self._going = list(range(len(batch)))
@@ -102,7 +107,9 @@ class Optimizing:
         self._outbox.make_room(len(self._batch), sum(p.pixels.shape[0] * p.pixels.shape[1] for p in self._batch))
         if self._stop.told:
             raise Stopped
+        self._began = time.monotonic()
         iterates = self._computed(self._begin)
+        self._set_out = time.monotonic()
         save_at = self._monotonic() + CHECKPOINT_SECONDS
         while self._going:
             part = self._computed(partial(self._slice, iterates, save_at), patience_seconds=STEP_SECONDS)
@@ -212,8 +219,11 @@ class Optimizing:
         assert iterate is not None
         # Made here, once, not by every thread of the pool.
         pixels = iterate.values if self._plan.depth == 16 else iterate.pixels
+        began, set_out, now = self._began, self._set_out, time.monotonic()
         for index in finished:
             self._going.remove(index)
+            way: dict[Stage, float] = {"style_target": set_out - began, "optimize": now - set_out}
+            self._spans.stages(self._batch[index].task.task_id, began, way)
             self._outbox.put(
                 self._batch[index],
                 pixels[index],

@@ -18,6 +18,7 @@ from stylefleet.plan import Plan
 from stylefleet.preparing import Prepared, Refused
 from stylefleet.receipt import AttemptStart, Done, EngineFacts, Receipt, Stage
 from stylefleet.settings import WorkerSettings
+from stylefleet.spans import Spans
 from stylefleet.store import Store
 
 log = structlog.get_logger(__name__)
@@ -38,6 +39,7 @@ class Results:
         clock: Callable[[], datetime],
         monotonic: Callable[[], float],
         began: float,
+        spans: Spans,
     ) -> None:
         """`began` is when the work of this process began, by `monotonic`."""
         self._store = store
@@ -46,6 +48,7 @@ class Results:
         self._checkpoints = checkpoints
         self._clock = clock
         self._monotonic = monotonic
+        self._spans = spans
         self._written_at = began
         """Whose time until now is in receipts."""
         self._starts_with = ""
@@ -93,8 +96,9 @@ class Results:
             metadata={naming.METADATA_TASK: task.task_id, naming.METADATA_RECIPE: plan.recipe.digest},
         )
         stages: dict[Stage, float] = {"encode": encoded - started, "store": time.monotonic() - encoded}
+        self._spans.stages(task.task_id, started, stages)
         log.info("picture_done", content=str(task.content), result=str(task.output), loss=loss, batch=batch)
-        return Receipt(
+        kept = Receipt(
             task_id=task.task_id,
             outcome="done",
             reason="",
@@ -113,11 +117,13 @@ class Results:
             finished_at=self._clock(),
             engine=self.facts,
         )
+        self._spans.ended(kept)
+        return kept
 
     def refusal(self, refused: Refused) -> Receipt:
         """The receipt of a picture that cannot be restyled."""
         log.warning("picture_failed", content=str(refused.task.content), reason=refused.reason, error=refused.message)
-        return Receipt(
+        refusal = Receipt(
             task_id=refused.task.task_id,
             outcome="failed",
             reason=refused.reason,
@@ -136,6 +142,8 @@ class Results:
             finished_at=self._clock(),
             engine=self.facts,
         )
+        self._spans.ended(refusal)
+        return refusal
 
     def write(self, receipts: list[Receipt]) -> None:
         """Write receipts, as one more part of this attempt's."""

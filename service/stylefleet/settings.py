@@ -118,12 +118,23 @@ class WorkerSettings:
     """STYLEFLEET_VGG19_SHA256: the SHA-256 (hex) that either must have."""
     metrics: tuple[str, int] | None
     """STYLEFLEET_METRICS_HOST (empty: all addresses) and STYLEFLEET_METRICS_PORT, for /metrics; None without a port."""
+    otlp_endpoint: str | None
+    """OTEL_EXPORTER_OTLP_ENDPOINT: where spans go; None: there are none."""
 
 
-_WORKER_VARIABLES = ("STYLEFLEET_VGG19_WEIGHTS", "STYLEFLEET_VGG19_SHA256", "TF_NUM_INTRAOP_THREADS")
+_WORKER_VARIABLES = (
+    "STYLEFLEET_VGG19_WEIGHTS",
+    "STYLEFLEET_VGG19_SHA256",
+    "TF_NUM_INTRAOP_THREADS",
+    # Not its headers, which may hold a key: those belong into the workers' Secret.
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "OTEL_SERVICE_NAME",
+    "OTEL_RESOURCE_ATTRIBUTES",
+)
 """What the controller passes on to its workers where it is set."""
 
 
+_OTLP_ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 _ENDPOINT = re.compile(r"https?://[^\s/?#@]+(/[^\s?#@]*)?")
 _CURRENCY = re.compile(r"[A-Z]{3}")
 _QUEUE_URL = re.compile(r"https?://[^\s/?#@]+/[^\s?#@]+")
@@ -222,6 +233,7 @@ def controller_settings(environment: Mapping[str, str] = os.environ) -> Controll
     if cluster not in ("kubernetes", "local"):
         raise SettingsInvalid(f"STYLEFLEET_CLUSTER: found {cluster!r}, allowed are kubernetes and local")
     _weights_object(environment)  # refused here already, and not by every worker
+    _endpoint(environment, _OTLP_ENDPOINT)
     http_port = _whole(environment, "STYLEFLEET_HTTP_PORT", 8080, minimum=0, maximum=65535)
     local_slots = _whole(environment, "STYLEFLEET_LOCAL_SLOTS", 1, minimum=1, maximum=1000)
     if cluster == "local" and http_port + local_slots > 65535:
@@ -315,6 +327,7 @@ def worker_settings(environment: Mapping[str, str] = os.environ) -> WorkerSettin
         weights_object=weights_object,
         weights_sha256=environment.get("STYLEFLEET_VGG19_SHA256") or None,
         metrics=_metrics(environment),
+        otlp_endpoint=_endpoint(environment, _OTLP_ENDPOINT),
     )
 
 

@@ -36,6 +36,7 @@ from stylefleet.preparing import Prepared, Refused, prepare
 from stylefleet.results import Results
 from stylefleet.settings import WorkerSettings
 from stylefleet.shards import receipts_of, tasks_of
+from stylefleet.spans import NoSpans, Spans
 from stylefleet.stopping import Stop, Stopped
 from stylefleet.store import Store
 from stylefleet.tasks import Task
@@ -69,6 +70,7 @@ class Worker:
         monotonic: Callable[[], float] = time.monotonic,
         began: float | None = None,
         metrics: WorkerMetrics | None = None,
+        spans: Spans | None = None,
     ) -> None:
         """`monotonic` says when checkpoints are due: a clock may be set meanwhile. By it, the process began to work at
         `began`, or does now."""
@@ -78,12 +80,19 @@ class Worker:
         self._tasks = tasks
         self._monotonic = monotonic
         self._stop = stop
-        self._metrics = metrics or WorkerMetrics()
+        self._metrics, self._spans = metrics or WorkerMetrics(), spans or NoSpans()
         bucket = settings.store.bucket
         self._notes = Notes(store, bucket, name=plan.name, run=plan.run, shard=settings.shard, attempt=settings.attempt)
         self._checkpoints = Checkpoints(store, bucket, tenant=naming.tenant_of(settings.name))
         self._results = Results(
-            store, settings, plan, self._checkpoints, clock, monotonic, monotonic() if began is None else began
+            store,
+            settings,
+            plan,
+            self._checkpoints,
+            clock,
+            monotonic,
+            monotonic() if began is None else began,
+            self._spans,
         )
         # Pools of their own: what is finished must not queue behind the pictures that are fetched ahead, nor the engine
         # behind either.
@@ -164,6 +173,7 @@ class Worker:
                     monotonic=self._monotonic,
                     stop=self._stop,
                     metrics=self._metrics,
+                    spans=self._spans,
                     style_seconds=style_seconds,
                 )
                 self._optimizing.run()
@@ -214,7 +224,9 @@ class Worker:
 
     def _prepare(self, task: Task, noted: Future[None]) -> Prepared | Refused:
         noted.result()
+        began = time.monotonic()
         prepared = prepare(self._store, self._plan, task)
+        self._spans.stages(task.task_id, began, prepared.seconds)
         if isinstance(prepared, Refused):
             return prepared
         return replace(prepared, checkpoint=self._checkpoints.find(task.task_id))

@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 
 import structlog
 
-from stylefleet import http_server
-from stylefleet.errors import ExitCode, PermanentError, PreconditionFailed, StepHung, TransientError
-from stylefleet.settings import worker_settings
+from stylefleet import http_server, logs
+from stylefleet.errors import ExitCode, PermanentError, PreconditionFailed, SettingsInvalid, StepHung, TransientError
+from stylefleet.settings import WorkerSettings, worker_settings
+from stylefleet.spans import NoSpans, Spans
 from stylefleet.stopping import Stop, Stopped
 from stylefleet.store_s3 import S3Store, make_client
 from stylefleet.worker import Worker, load_shard
@@ -30,11 +31,11 @@ def main(environment: Mapping[str, str], stop: Stop, *, began: float) -> ExitCod
 
 
 def _outcome(environment: Mapping[str, str], stop: Stop, began: float) -> ExitCode:
+    spans: Spans = NoSpans()
     try:
         settings = worker_settings(environment)
-        structlog.contextvars.bind_contextvars(
-            manifest=settings.name, run=settings.run, shard=settings.shard, attempt=settings.attempt
-        )
+        logs.bind(manifest=settings.name, run=settings.run, shard=settings.shard, attempt=settings.attempt)
+        spans = _spans(settings)
         metrics = WorkerMetrics()
         if settings.metrics is not None:
             _serve(metrics, *settings.metrics)
@@ -49,6 +50,7 @@ def _outcome(environment: Mapping[str, str], stop: Stop, began: float) -> ExitCo
             stop=stop,
             began=began,
             metrics=metrics,
+            spans=spans,
         )
         worker.run()
     except Stopped:
@@ -63,7 +65,23 @@ def _outcome(environment: Mapping[str, str], stop: Stop, began: float) -> ExitCo
     except PermanentError as error:
         log.error("worker_failed", error=str(error), retry=False)  # noqa: TRY400 - the sentence says it all
         return ExitCode.SHARD_INVALID
+    finally:
+        spans.close()
     return ExitCode.OK
+
+
+def _spans(settings: WorkerSettings) -> Spans:
+    """Nothing of OpenTelemetry is loaded where nobody asks for it. Raises SettingsInvalid."""
+    if settings.otlp_endpoint is None:
+        return NoSpans()
+    try:
+        from stylefleet.tracing import OpenTelemetrySpans
+    except ImportError as error:
+        raise SettingsInvalid(
+            f"OTEL_EXPORTER_OTLP_ENDPOINT is set, and OpenTelemetry is not installed: pip install stylefleet[tracing], "
+            f"or unset it ({error})"
+        ) from error
+    return OpenTelemetrySpans(manifest=settings.name, run=settings.run, shard=settings.shard, attempt=settings.attempt)
 
 
 def _serve(metrics: WorkerMetrics, host: str, port: int) -> None:

@@ -207,6 +207,20 @@ def test_the_queue_is_reached_at_the_port_of_its_url_by_the_controller_only(
     assert not reaches(without, SOMEWHERE, port)
 
 
+def test_workers_alone_reach_the_collector_of_spans_and_are_told_where_it_is(chart: Chart) -> None:
+    endpoint = "http://otel-collector.monitoring:4318"
+    values = BUCKET | {"networkPolicy": {"apiServerPorts": [6443]}}
+    rendered = chart.render(values | {"tracing": {"endpoint": endpoint}})
+    controllers, workers = policies(rendered)
+    assert reaches(workers, SOMEWHERE, 4318)
+    assert not reaches(workers, METADATA_SERVER, 4318)
+    assert not reaches(controllers, SOMEWHERE, 4318)
+    (container,) = rendered.job()["spec"]["template"]["spec"]["containers"]
+    assert {"name": "OTEL_EXPORTER_OTLP_ENDPOINT", "value": endpoint} in container["env"]
+    _, without = policies(chart.render(values))
+    assert not reaches(without, SOMEWHERE, 4318)
+
+
 def test_what_the_controller_reads_is_what_the_values_say(chart: Chart) -> None:
     settings = chart.render(VARIANTS["everything"]).settings()
     assert (settings.store.bucket, settings.store.endpoint_url) == ("service", "http://minio.minio:9000")

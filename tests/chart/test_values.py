@@ -52,6 +52,7 @@ OTHERS: dict[str, tuple[Any, Json]] = {
     "storage.endpoint": ("http://minio:9000", {}),
     "storage.allowed": (["s3://shop/"], {}),
     "tenants": ([{"name": "toys", "allowed": ["s3://toys/"]}], {}),
+    "tracing.endpoint": ("http://collector:4318", {}),
     "cost.pricePerGpuHour": (0.35, {}),
     "cost.currency": ("EUR", {"cost": {"pricePerGpuHour": 0}}),
     "notifications.queueUrl": ("http://elasticmq:9324/0/inbox", {}),

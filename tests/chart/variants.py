@@ -48,6 +48,7 @@ VARIANTS: dict[str, Json] = {
             "labels": {"kueue.x-k8s.io/priority-class": "batch"},
             "annotations": {"karpenter.sh/do-not-disrupt": "true"},
         },
+        "tracing": {"endpoint": "http://otel-collector.monitoring:4318"},
         "networkPolicy": {"extraEgress": [{"to": [{"ipBlock": {"cidr": "10.1.0.0/16"}}]}]},
         "metrics": {
             "podMonitor": {"enabled": True, "labels": {"release": "prometheus"}},

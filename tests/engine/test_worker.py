@@ -47,6 +47,7 @@ SETTINGS = WorkerSettings(
     weights_object=None,
     weights_sha256=None,
     metrics=None,
+    otlp_endpoint=None,
 )
 
 

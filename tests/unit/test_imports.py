@@ -30,6 +30,7 @@ WALL_CLOCK = {
     "leader.py": "the times in a Lease, which are for people",
     "store_memory.py": "it is the store, whose clock this is",
     "store_s3.py": "how far this machine's clock is from the store's",
+    "tracing.py": "when spans began, for people",
     "worker_main.py": "when a picture was done, for people; and the time between two checkpoints",
 }
 """Who reads this machine's clock, and what for."""

@@ -226,3 +226,23 @@ def test_a_local_controller_leaves_ports_for_its_workers() -> None:
     assert controller_settings(local | {"STYLEFLEET_HTTP_PORT": "65533"}).http_port == 65533
     with pytest.raises(SettingsInvalid, match="found 65534, allowed are ports with 2 more above, for the workers"):
         controller_settings(local | {"STYLEFLEET_HTTP_PORT": "65534"})
+
+
+def test_workers_are_told_where_spans_go_and_not_the_headers_that_may_hold_a_key() -> None:
+    told = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318",
+        "OTEL_SERVICE_NAME": "painters",
+        "OTEL_RESOURCE_ATTRIBUTES": "team=art",
+    }
+    headers = {"OTEL_EXPORTER_OTLP_HEADERS": "authorization=Bearer hush"}
+    settings = controller_settings({"STYLEFLEET_BUCKET": "service", **told, **headers})
+    assert dict(settings.worker.environment) == told
+    assert worker_settings(WORKER | told).otlp_endpoint == "http://collector:4318"
+    assert worker_settings(WORKER).otlp_endpoint is None
+
+
+@pytest.mark.parametrize("read", [worker_settings, controller_settings])
+def test_a_collectors_address_with_a_password_is_refused_and_not_repeated(read: Callable[..., object]) -> None:
+    with pytest.raises(SettingsInvalid, match="OTEL_EXPORTER_OTLP_ENDPOINT: allowed is an address") as refused:
+        read(WORKER | {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://user:hush@collector:4318"})
+    assert "hush" not in str(refused.value)

@@ -118,6 +118,10 @@ ingress: []
 {{- end }}
 egress:
   {{- include "stylefleet.egress" . | nindent 2 }}
+  {{- with .Values.tracing.endpoint }}
+  - to: {{- include "stylefleet.peers" (list "0.0.0.0/0" "::/0") | trim | nindent 6 }}
+    ports: {{- include "stylefleet.ports" (list (int (include "stylefleet.port" .))) | trim | nindent 6 }}
+  {{- end }}
 {{- end -}}
 
 {{/* What the restricted Pod Security Standard asks of a pod, and of a container. Not to be overridden. */}}
@@ -219,6 +223,10 @@ capabilities: {drop: [ALL]}
 {{- end }}
 {{- with $values.controller.parallelismMax }}
 - name: STYLEFLEET_PARALLELISM_MAX
+  value: {{ . | quote }}
+{{- end }}
+{{- with $values.tracing.endpoint }}
+- name: OTEL_EXPORTER_OTLP_ENDPOINT
   value: {{ . | quote }}
 {{- end }}
 {{- if ne (toString $values.cost.pricePerGpuHour) "" }}
