@@ -77,6 +77,21 @@ def test_every_metric_is_on_a_dashboard_or_in_a_rule(chart: Chart) -> None:
     }
 
 
+def test_every_metric_is_explained_with_its_labels_and_the_reverse() -> None:
+    double = Double()
+    there = samples(double.controller, double.worker)
+    explained = {
+        name: set(filter(None, labels.split(",")))
+        for name, labels in re.findall(r"`(stylefleet_\w+)(?:\{([^}]*)\})?`", RUNBOOK.read_text())
+    }
+    families = {
+        re.sub(r"_(bucket|sum|count)$", "", name): labels - {"le"}
+        for name, labels in there.items()
+        if not name.endswith("_created")
+    }
+    assert explained == families
+
+
 def test_the_committed_rules_are_what_the_code_gives() -> None:
     committed = {path.name: path.read_text() for path in rules.FOLDER.iterdir()}
     assert committed == rules.rendered(), "run: make render"

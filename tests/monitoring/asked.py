@@ -13,7 +13,6 @@ GRAFANA = {
     # Four scrapes, as Grafana reckons it.
     "$__rate_interval": "4s",
     "$__range": "10m",
-    "$namespace": "art",
     "$job": ".+",
     "$instance": ".+",
     "$stage": "optimize",
@@ -26,20 +25,26 @@ class Asked:
 
     place: str
     """DASHBOARD / PANEL / LETTER."""
+    kind: str
+    """Of panel, such as stat for one number."""
     query: str
 
 
-def all_queries(rate_interval: str = GRAFANA["$__rate_interval"]) -> list[Asked]:
+def all_queries(*, namespace: str = "art") -> list[Asked]:
     return [
-        Asked(place=f"{name} / {panel['title']} / {target['refId']}", query=_filled(target["expr"], rate_interval))
+        Asked(
+            place=f"{name} / {panel['title']} / {target['refId']}",
+            kind=panel["type"],
+            query=_filled(target["expr"], GRAFANA | {"$namespace": namespace}),
+        )
         for name in dashboards.rendered()
         for panel in panels(loaded(name))
         for target in panel["targets"]
     ]
 
 
-def _filled(query: str, rate_interval: str) -> str:
-    for name, value in (GRAFANA | {"$__rate_interval": rate_interval}).items():
+def _filled(query: str, variables: dict[str, str]) -> str:
+    for name, value in variables.items():
         query = query.replace(name, value)
     assert "$" not in query, f"a variable that is not known: {query}"
     return query

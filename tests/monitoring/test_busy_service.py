@@ -37,9 +37,9 @@ def busy(tmp_path_factory: pytest.TempPathFactory, rules: Json) -> Iterator[Prom
             tmp_path_factory.mktemp("prometheus"), scrape_configs=static(jobs, namespace="art"), rules=rules
         ) as server:
             # Of what is recorded there are rates once it was recorded twice.
-            while server.query("min(count_over_time(namespace_result:stylefleet_pictures_total:sum[5m]))")[0:] == []:
+            while not server.query("min(count_over_time(namespace_result:stylefleet_pictures_total:sum[5m])) > 1"):
                 time.sleep(0.2)
-            while server.number("min(count_over_time(stylefleet_pictures_total[5m]))") < SCRAPES:
+            while not server.query(f"min(count_over_time(stylefleet_pictures_total[5m])) >= {SCRAPES}"):
                 time.sleep(0.2)
             yield server
     finally:
@@ -56,6 +56,15 @@ def test_every_query_of_every_panel_is_answered_with_numbers(busy: Prometheus, a
     found = busy.query(asked.query)
     assert found, asked.query
     assert not any(math.isnan(float(sample["value"][1])) for sample in found), asked.query
+
+
+NUMBERS = [asked for asked in all_queries(namespace="nobody") if asked.kind == "stat"]
+
+
+@pytest.mark.parametrize("asked", NUMBERS, ids=lambda asked: asked.place)
+def test_every_single_number_is_0_where_nothing_has_been_seen(busy: Prometheus, asked: Asked) -> None:
+    """An empty panel would leave open whether nothing happens or nothing is seen."""
+    assert busy.number(asked.query) == 0
 
 
 def test_every_rule_is_evaluated_without_error_and_records_something(busy: Prometheus, rules: Json) -> None:

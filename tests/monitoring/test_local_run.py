@@ -23,7 +23,7 @@ from stylefleet.receipt import STAGES, Receipt
 from tests.chart.conftest import Json
 from tests.fleet import Fleet, eventually, picture
 from tests.monitoring.asked import Asked, all_queries
-from tests.monitoring.prometheus import Prometheus, prometheus
+from tests.monitoring.prometheus import Prometheus, prometheus, static
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -60,9 +60,10 @@ def run(tmp_path_factory: pytest.TempPathFactory, rules: Json) -> Iterator[Local
     folder = tmp_path_factory.mktemp("local")
     first, third = _two_free_ports(), _two_free_ports()
     jobs = {"art/controller": [_address(first), _address(third)], "art/workers": [_address(first + 1)]}
+    scraped = static(jobs, namespace="art")
     with (
         local_s3(tmp_path_factory.mktemp("s3")) as s3,
-        prometheus(tmp_path_factory.mktemp("prometheus"), jobs=jobs, rules=rules, namespace="art") as server,
+        prometheus(tmp_path_factory.mktemp("prometheus"), scrape_configs=scraped, rules=rules) as server,
     ):
         bucket = f"monitoring-{uuid.uuid4().hex[:8]}"
         s3.create_bucket(bucket)
