@@ -208,7 +208,7 @@ def test_a_frame_tells_totals_runs_and_why_one_waits() -> None:
     text = shown(example())
     head, counts, _, _, first, second, third, *_ = text.splitlines()
     assert re.sub(r" +", " ", head.strip()) == "stylefleet s3://service 1 running 1 waiting 1 ended"
-    assert counts.startswith("1,778 pictures to do, 220 done, 2 failed   1.0/s ")
+    assert counts.startswith("pictures: 1,778 to do, 220 done, 2 failed   1.0/s ")
     assert re.search(r"[▁-█]{24}", counts)
     assert re.search(r"art/spring +Running +━+─+ +220 +2 +778 +1\.0/s +[▁-█]{24} +10 min +EUR 2\.20", first)
     assert "Waiting" in second
