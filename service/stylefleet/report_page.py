@@ -282,11 +282,13 @@ def _unit_for(per_second: float) -> tuple[int, str]:
 
 
 def nice_ceiling(value: float) -> float:
-    """The least of 1, 1.5, 2, 3, 4, 5, 6, 8 and their tens and tenths that is not below `value`."""
+    """The least of 1, 1.5, 2, 2.5, 3, 4, 5, 6, 8 and their tens and tenths that is not below `value`."""
     if not 0 < value < math.inf:
         return 1.0
     size = 10.0 ** math.floor(math.log10(value))
-    return next((step * size for step in (1, 1.5, 2, 3, 4, 5, 6, 8) if step * size >= value * (1 - 1e-9)), 10 * size)
+    return next(
+        (step * size for step in (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8) if step * size >= value * (1 - 1e-9)), 10 * size
+    )
 
 
 def _of(part: float, whole: float) -> float:

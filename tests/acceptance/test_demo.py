@@ -30,6 +30,8 @@ def test_the_demo_ends_with_every_sample_restyled_and_a_page_that_shows_them(tmp
     assert sorted(p.name for p in (out / "originals").iterdir()) == photos
     report = json.loads((out / "report.json").read_text())
     assert report["totals"] == {"pictures": len(photos), "skipped": 0, "done": len(photos), "failed": 0}
+    thumbnails = (out / "report.html").read_text().count("data:image/webp")
+    assert thumbnails == 2 * len(photos), "each before and after"
     page = unquote((out / "index.html").read_text())
     for path in sorted((out / "restyled").iterdir()):
         assert f"restyled/{path.name}" in page

@@ -114,6 +114,15 @@ def test_a_run_without_any_picture_divides_by_nothing() -> None:
     assert "No picture was computed in this run." in html
 
 
+def test_of_very_many_reasons_the_most_frequent_are_told_and_the_rest_added_up() -> None:
+    report = document()
+    report["failuresByReason"] = {f"reason-{n:02}": 100 - n for n in range(20)}
+    text = words(report_page.render(report, digest(), NONE, ended=15))
+    assert "reason-1189" in text
+    assert "reason-12" not in text
+    assert f"8 other reasons{sum(100 - n for n in range(12, 20))}" in text
+
+
 def test_numbers_that_are_none_do_not_break_the_page() -> None:
     odd = document()
     odd["stageSeconds"] = dict.fromkeys(odd["stageSeconds"], math.nan)

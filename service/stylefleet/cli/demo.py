@@ -73,7 +73,7 @@ def run(out: Path) -> ExitCode:
     seconds = time.monotonic() - started
     lines = {
         "results": out / "restyled",
-        "report": out / "report.json",
+        "report": out / "report.html",
         "before and after": page,
     }
     text = "\n".join(f"[bold]{label:18}[/]{path}" for label, path in lines.items())
@@ -202,7 +202,9 @@ def _collect(store: Store, out: Path, final: Status) -> Path:
                     ),
                 )
             )
-    (out / "report.json").write_bytes(store.get(naming.parse_uri(final.report)).data)
+    page_ref = Ref(BUCKET, naming.report_page_key(GOOD, final.run))
+    for file_name, ref in (("report.json", naming.parse_uri(final.report)), ("report.html", page_ref)):
+        (out / file_name).write_bytes(store.get(ref).data)
     seconds = (final.finished_at - final.started_at).total_seconds() if final.finished_at and final.started_at else 0.0
     facts = [
         ("Pictures restyled", f"{final.done} of {final.pictures}"),

@@ -53,7 +53,8 @@ def run(store: Store, bucket: str, *, tenant: str, once: bool, output: str) -> N
         return
     console = Console(highlight=False)
     where = f"s3://{bucket}" + (f", {tenant}" if tenant else "")
-    if once or not console.is_terminal or console.is_dumb_terminal:
+    # Not what rich takes for a terminal: FORCE_COLOR makes it take anything for one.
+    if once or not sys.stdout.isatty() or console.is_dumb_terminal:
         found = reader.read()
         console.print(Frame(overview.look(found.found, store.now()), where=where, not_read=found.not_read, live=False))
         return
@@ -170,7 +171,9 @@ def _headline(totals: Totals, where: str, *, wide: bool, ascii_only: bool) -> Re
         Text.assemble((f"{count:,}", f"bold {style}"), (f" {word}", style)) for count, word, style in runs if count
     ]
     first.append(Text("  ").join(parts) if parts else Text("nothing to do", style="dim"))
-    second = Text.assemble((f"{totals.left:,}", "bold"), " pictures to do, ", (f"{totals.done:,}", "bold"), " done")
+    second = Text.assemble(
+        "pictures: ", (f"{totals.left:,}", "bold"), " to do, ", (f"{totals.done:,}", "bold"), " done"
+    )
     if totals.failed:
         second.append(f", {totals.failed:,} failed", style="red")
     second.append("   ")
