@@ -19,7 +19,8 @@ from stylefleet import tenants as tenancy
 from stylefleet.cluster import Cluster
 from stylefleet.errors import StylefleetError
 from stylefleet.gate import Gate
-from stylefleet.inbox import Inbox, Markers, Submission, inbox_of
+from stylefleet.inbox import Inbox, Markers, Submission
+from stylefleet.inbox_reader import InboxReader
 from stylefleet.jobs import JobView, WorkerTemplate
 from stylefleet.metrics import ControllerMetrics
 from stylefleet.naming import Ref
@@ -64,6 +65,7 @@ class Controller:
         self._tenants = tenants or {}
         self._limits = limits or Limits(by_tenant={}, weights={})
         self._gate = Gate(self._limits)
+        self._inbox_reader = InboxReader(store, bucket, of_tenants=bool(self._tenants))
         self._newcomers = Newcomers(store)
         self._book = StatusBook(store, bucket)
         self._keeper = RunKeeper(
@@ -78,6 +80,8 @@ class Controller:
             gate=self._gate,
             book=self._book,
         )
+        self._settled: dict[str, Listed] = {}
+        """Manifests with nothing to do until they change, as they were listed."""
         self._ticks = 0
         self._looked_at: dict[str, int] = {}
         """The tick that looked at a name last."""
@@ -94,8 +98,7 @@ class Controller:
         """
         started = time.monotonic()
         self._ticks += 1
-        listing = self._store.list(Ref(self._bucket, naming.INBOX_PREFIX))
-        inbox = inbox_of(listing, of_tenants=bool(self._tenants))
+        inbox = self._inbox_reader.read()
         # Jobs before receipts: what a finished Job did is then surely among the receipts.
         jobs: dict[str, dict[str, JobView]] = defaultdict(dict)
         for job in self._cluster.list_jobs():
@@ -166,13 +169,17 @@ class Controller:
     def _advance_all(self, inbox: Inbox, jobs: Mapping[str, JobsByRun]) -> bool:
         urgent: dict[str, bool] = {}
         for name, listed in inbox.manifests.items():
+            if self._settled.get(name) is listed and name not in jobs:
+                continue  # most of a large inbox
             own, known = jobs.get(name, {}), self._book.remembered(name)
             if known is not None and known.phase.final and known.submission == Submission.of(listed):
-                # Nothing to do until its manifest changes: most of a large inbox.
+                self._settled[name] = listed
                 if own:
                     self._guarded(name, lambda: self._keeper.clean_up(known, own))  # noqa: B023 - called at once
                 continue
             urgent[name] = self._wants_action(name, listed, own, inbox.markers(name))
+        if len(self._settled) > len(inbox.manifests):
+            self._settled = {name: listed for name, listed in self._settled.items() if name in inbox.manifests}
         ranks = self._ranks({name: inbox.manifests[name] for name in urgent if name not in self._looked_at})
         chosen = turns(
             Candidate(
@@ -233,9 +240,9 @@ class Controller:
 
     def _end_orphans(self, names: Collection[str], jobs: Mapping[str, JobsByRun]) -> None:
         """Cancel runs whose manifest was deleted; seen gone twice, since a listing may race with a new put."""
-        known = (jobs.keys() | self._book.live_names()).difference(names)
+        known = jobs.keys() | self._book.live_names()
         # Without the setting tenants' runs rest: a variable that was forgotten must not cancel them.
-        gone = {name for name in known if tenancy.concerns(name, self._tenants)}
+        gone = {name for name in known if name not in names and tenancy.concerns(name, self._tenants)}
         for name in sorted(gone & (self._gone_once or set()))[:URGENT_MAX]:
             own = jobs.get(name, {}).values()
             self._guarded(name, lambda: self._keeper.end_orphan(name, own))  # noqa: B023 - called at once
