@@ -14,7 +14,7 @@ from stylefleet.jobs import JobView, Json, view
 from stylefleet.kueue import Said
 from stylefleet.naming import Ref
 from stylefleet.plan import plan_from_json
-from stylefleet.store import Head, Listed, Object, Store
+from stylefleet.store import Head, Listed, Object, Page, Store
 from stylefleet.tasks import tasks_from_bytes
 from tests.builders import failed_receipt, make_receipt
 
@@ -251,6 +251,11 @@ class HookedStore:
     def list(self, prefix: Ref, *, after: str = "") -> Iterator[Listed]:
         self.before("list", prefix)
         yield from self.real.list(prefix, after=after)
+        self.after("list", prefix)
+
+    def pages(self, prefix: Ref, *, after: str = "", known: Mapping[bytes, Page]) -> Iterator[Page]:
+        self.before("list", prefix)
+        yield from self.real.pages(prefix, after=after, known=known)
         self.after("list", prefix)
 
     def now(self) -> datetime:

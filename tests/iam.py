@@ -13,7 +13,7 @@ from typing import Any
 
 from stylefleet.errors import AccessDenied
 from stylefleet.naming import Ref
-from stylefleet.store import Head, Listed, Object, Store
+from stylefleet.store import Head, Listed, Object, Page, Store
 
 POLICIES = Path(__file__).parents[1] / "docs/iam"
 NAMES = {"SERVICE-BUCKET": "service", "PICTURES-BUCKET": "shop", "TENANT": "art"}
@@ -89,6 +89,10 @@ class PolicedStore:
     def list(self, prefix: Ref, *, after: str = "") -> Iterator[Listed]:
         self._check("s3:ListBucket", prefix, bucket_only=True)
         return self.store.list(prefix, after=after)
+
+    def pages(self, prefix: Ref, *, after: str = "", known: Mapping[bytes, Page]) -> Iterator[Page]:
+        self._check("s3:ListBucket", prefix, bucket_only=True)
+        return self.store.pages(prefix, after=after, known=known)
 
     def now(self) -> datetime:
         return self.store.now()

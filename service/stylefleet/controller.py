@@ -20,7 +20,8 @@ from stylefleet.cluster import Cluster
 from stylefleet.count_book import CountBook
 from stylefleet.errors import PreconditionFailed, StylefleetError
 from stylefleet.gate import Gate
-from stylefleet.inbox import Inbox, Markers, Submission, inbox_of
+from stylefleet.inbox import Inbox, Markers, Submission
+from stylefleet.inbox_reader import InboxReader
 from stylefleet.jobs import JobView, WorkerTemplate
 from stylefleet.metrics import ControllerMetrics
 from stylefleet.naming import Ref
@@ -67,6 +68,7 @@ class Controller:
         self._tenants = tenants or {}
         self._limits = limits or Limits(by_tenant={}, weights={})
         self._gate = Gate(self._limits)
+        self._inbox_reader = InboxReader(store, bucket, of_tenants=bool(self._tenants))
         self._newcomers = Newcomers(store)
         self._book = StatusBook(store, bucket)
         self._counts = CountBook(store, bucket, show=metrics.totals.show, price=price)
@@ -84,6 +86,8 @@ class Controller:
             book=self._book,
             price=price,
         )
+        self._settled: dict[str, Listed] = {}
+        """Manifests with nothing to do until they change, as they were listed."""
         self._ticks = 0
         self._looked_at: dict[str, int] = {}
         """The tick that looked at a name last."""
@@ -100,8 +104,7 @@ class Controller:
         """
         started = time.monotonic()
         self._ticks += 1
-        listing = self._store.list(Ref(self._bucket, naming.INBOX_PREFIX))
-        inbox = inbox_of(listing, of_tenants=bool(self._tenants))
+        inbox = self._inbox_reader.read()
         # Jobs before receipts: what a finished Job did is then surely among the receipts.
         jobs: dict[str, dict[str, JobView]] = defaultdict(dict)
         for job in self._cluster.list_jobs():
@@ -124,6 +127,7 @@ class Controller:
     def _begin_anew(self) -> None:
         """At the start, and where another controller was at work meanwhile."""
         self._keeper.runs.clear()  # every receipt is to be shown to who counts
+        self._settled.clear()
         self._counts.load()
         self._book.load_all()
         self._counts.settle(self._book.get)
@@ -179,13 +183,17 @@ class Controller:
     def _advance_all(self, inbox: Inbox, jobs: Mapping[str, JobsByRun]) -> bool:
         urgent: dict[str, bool] = {}
         for name, listed in inbox.manifests.items():
+            if self._settled.get(name) is listed and name not in jobs:
+                continue  # most of a large inbox
             own, known = jobs.get(name, {}), self._book.remembered(name)
             if known is not None and known.phase.final and known.submission == Submission.of(listed):
-                # Nothing to do until its manifest changes: most of a large inbox.
+                self._settled[name] = listed
                 if own:
                     self._guarded(name, lambda: self._keeper.clean_up(known, own))  # noqa: B023 - called at once
                 continue
             urgent[name] = self._wants_action(name, listed, own, inbox.markers(name))
+        if len(self._settled) > len(inbox.manifests):
+            self._settled = {name: listed for name, listed in self._settled.items() if name in inbox.manifests}
         ranks = self._ranks({name: inbox.manifests[name] for name in urgent if name not in self._looked_at})
         chosen = turns(
             Candidate(
@@ -246,9 +254,9 @@ class Controller:
 
     def _end_orphans(self, names: Collection[str], jobs: Mapping[str, JobsByRun]) -> None:
         """Cancel runs whose manifest was deleted; seen gone twice, since a listing may race with a new put."""
-        known = (jobs.keys() | self._book.live_names()).difference(names)
+        known = jobs.keys() | self._book.live_names()
         # Without the setting tenants' runs rest: a variable that was forgotten must not cancel them.
-        gone = {name for name in known if tenancy.concerns(name, self._tenants)}
+        gone = {name for name in known if name not in names and tenancy.concerns(name, self._tenants)}
         for name in sorted(gone & self._gone_once)[:URGENT_MAX]:
             own = jobs.get(name, {}).values()
             self._guarded(name, lambda: self._keeper.end_orphan(name, own))  # noqa: B023 - called at once
@@ -278,7 +286,7 @@ class Controller:
         metrics.runs.labels(state="paused").set(paused)
         metrics.runs.labels(state="running").set(len(live) - len(waiting) - paused)
         metrics.pending_pictures.set(sum(run.plan.tasks - run.tally.ended for run in live))
-        queued = [listed for name, listed in inbox.manifests.items() if self._is_queued(name)]
+        queued = [listed for name, listed in inbox.manifests.items() if self._is_queued(name, listed)]
         metrics.queued_manifests.set(len(queued))
         since = [listed.modified_at for listed in queued]
         since += [run.submission.put_at for run in waiting if run.submission is not None]
@@ -290,7 +298,9 @@ class Controller:
         metrics.seconds_left.set(max((run.eta_seconds for run in live), default=0.0))
         metrics.behind_deadline.set(sum(1 for run in live if run.is_behind_deadline(now)))
 
-    def _is_queued(self, name: str) -> bool:
+    def _is_queued(self, name: str, listed: Listed) -> bool:
         """Whether it was not taken up yet."""
+        if self._settled.get(name) is listed or name in self._keeper.runs:
+            return False
         known = self._book.remembered(name)
-        return name not in self._keeper.runs and not (known is not None and known.phase.final)
+        return not (known is not None and known.phase.final and known.submission == Submission.of(listed))

@@ -14,7 +14,7 @@ from stylefleet.cluster import Cluster
 from stylefleet.errors import NotFound
 from stylefleet.jobs import JobView, Json
 from stylefleet.naming import Ref
-from stylefleet.store import Head, Listed, Object, Store
+from stylefleet.store import Head, Listed, Object, Page, Store
 from stylefleet.store_memory import MemoryStore
 
 log = structlog.get_logger(__name__)
@@ -59,6 +59,9 @@ class DryRunStore:
 
     def list(self, prefix: Ref, *, after: str = "") -> Iterator[Listed]:
         return self._real.list(prefix, after=after)
+
+    def pages(self, prefix: Ref, *, after: str = "", known: Mapping[bytes, Page]) -> Iterator[Page]:
+        return self._real.pages(prefix, after=after, known=known)
 
     def now(self) -> datetime:
         return self._real.now()

@@ -39,13 +39,15 @@ class StatusBook:
         self._store = store
         self._bucket = bucket
         self._pages: dict[str, _Page] = {}
+        self._live: set[str] = set()
         self._all_loaded = False
 
     def load_all(self) -> None:
         """Read every status of the bucket: also those of runs whose manifest is gone."""
         listing = self._store.list(Ref(self._bucket, naming.STATUS_PREFIX))
         names = [o.ref.key.removeprefix(naming.STATUS_PREFIX).removesuffix(".json") for o in listing]
-        self._pages.update(zip(names, in_order(self._read, names), strict=True))
+        for name, page in zip(names, in_order(self._read, names), strict=True):
+            self._keep(name, page)
         self._all_loaded = True
 
     def remembered(self, name: str) -> Status | None:
@@ -59,13 +61,13 @@ class StatusBook:
 
     def live_names(self) -> set[str]:
         """Names whose run is not final."""
-        return {n for n, p in self._pages.items() if p.status is not None and not p.status.phase.final}
+        return set(self._live)
 
     def confirm(self, name: str) -> None:
         """Raises PreconditionFailed where another controller has written since our last look."""
         page = self._pages.get(name)
         if page is not None and self._read(name).etag != page.etag:
-            self._pages[name] = replace(page, outdated=True)
+            self._keep(name, replace(page, outdated=True))
             raise PreconditionFailed(f"{name}: another controller wrote the status")
 
     def put(self, new: Status, now: datetime) -> bool:
@@ -83,18 +85,26 @@ class StatusBook:
                 content_type="application/json",
             )
         except PreconditionFailed:
-            self._pages[new.name] = replace(old, outdated=True)
+            self._keep(new.name, replace(old, outdated=True))
             raise
-        self._pages[new.name] = _Page(status=new, etag=etag)
+        self._keep(new.name, _Page(status=new, etag=etag))
         return True
 
     def _page(self, name: str) -> _Page:
         page = self._pages.get(name)
         if page is None and self._all_loaded:
             # Nobody but another controller can have written it since; then our first write fails, and we look.
-            page = self._pages[name] = _Page(status=None, etag=None)
+            page = self._keep(name, _Page(status=None, etag=None))
         if page is None or page.outdated:
-            page = self._pages[name] = self._read(name)
+            page = self._keep(name, self._read(name))
+        return page
+
+    def _keep(self, name: str, page: _Page) -> _Page:
+        self._pages[name] = page
+        if page.status is not None and not page.status.phase.final:
+            self._live.add(name)
+        else:
+            self._live.discard(name)
         return page
 
     def _read(self, name: str) -> _Page:

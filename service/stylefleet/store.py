@@ -55,6 +55,16 @@ class Head:
     """User metadata, lower-case names."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """A piece of a listing, as the store hands it out."""
+
+    objects: tuple[Listed, ...]
+    """In the listing's order."""
+    digest: bytes
+    """The same for pages with the same objects, and for no others; empty where that is not known."""
+
+
 class Store(Protocol):
     """Buckets of objects.
 
@@ -96,6 +106,11 @@ class Store(Protocol):
 
         Keys of one folder come in the order of UTF-8 bytes; how folders and files mix is the store's affair.
         """
+        ...
+
+    def pages(self, prefix: Ref, *, after: str = "", known: Mapping[bytes, Page]) -> Iterator[Page]:
+        """As `list`, in pieces, each asked for when it is wanted. One that is among the `known` pages by digest is that
+        very object: who lists a folder again and again need not look at it once more."""
         ...
 
     def now(self) -> datetime:

@@ -9,7 +9,10 @@ from datetime import UTC, datetime
 
 from stylefleet.errors import NotFound, PreconditionFailed
 from stylefleet.naming import Ref
-from stylefleet.store import Head, Listed, Object
+from stylefleet.store import Head, Listed, Object, Page
+from stylefleet.streams import chunks
+
+PAGE_OBJECTS = 1000
 
 
 def _now() -> datetime:
@@ -73,6 +76,11 @@ class MemoryStore:
             ]
         for o in sorted(found, key=lambda o: o.ref.key.encode()):
             yield Listed(ref=o.ref, etag=o.etag, size_bytes=len(o.data), modified_at=o.modified_at)
+
+    def pages(self, prefix: Ref, *, after: str = "", known: Mapping[bytes, Page]) -> Iterator[Page]:
+        for objects in chunks(self.list(prefix, after=after), PAGE_OBJECTS):
+            digest = hashlib.sha256(repr(objects).encode()).digest()
+            yield known.get(digest) or Page(objects=tuple(objects), digest=digest)
 
     def now(self) -> datetime:
         return self._clock()

@@ -32,8 +32,8 @@ from stylefleet.errors import (
     StylefleetError,
 )
 from stylefleet.naming import Ref
-from stylefleet.s3_listing import BEFORE_PARSE, take_contents, timestamp
-from stylefleet.store import Head, Listed, Object
+from stylefleet.s3_listing import BEFORE_PARSE, DIGEST, KNOWN, take_contents, timestamp
+from stylefleet.store import Head, Listed, Object, Page
 from stylefleet.traffic import S3Result, Traffic, Uncounted
 
 if TYPE_CHECKING:
@@ -209,16 +209,24 @@ class S3Store:
                     if page["IsTruncated"]
                     else None
                 )
-                for item in page.get("Contents", []):
-                    yield Listed(
-                        ref=Ref(prefix.bucket, item["Key"]),
-                        etag=item["ETag"].strip('"'),
-                        size_bytes=item["Size"],
-                        modified_at=item["LastModified"].replace(microsecond=0),
-                    )
+                yield from _objects(prefix.bucket, page)
                 if coming is None:
                     return
                 page = coming.result()
+
+    def pages(self, prefix: Ref, *, after: str = "", known: Mapping[bytes, Page]) -> Iterator[Page]:
+        where = {"StartAfter": after} if after else {}
+        while True:
+            asked = KNOWN.set(known)
+            try:
+                page = self._page(prefix, where)
+            finally:
+                KNOWN.reset(asked)
+            digest: bytes = page.get(DIGEST, b"")  # type: ignore[assignment]
+            yield known.get(digest) or Page(objects=tuple(_objects(prefix.bucket, page)), digest=digest)
+            if not page["IsTruncated"]:
+                return
+            where = {"ContinuationToken": page["NextContinuationToken"]}
 
     def now(self) -> datetime:
         if self._told is None:
@@ -276,6 +284,16 @@ def _result(answer: Mapping[str, Any] | None) -> S3Result:
 def _code_and_status(answer: Mapping[str, Any]) -> tuple[str, int]:
     error, metadata = answer.get("Error", {}), answer.get("ResponseMetadata", {})
     return str(error.get("Code", "")), metadata.get("HTTPStatusCode", 0)
+
+
+def _objects(bucket: str, page: ListObjectsV2OutputTypeDef) -> Iterator[Listed]:
+    for item in page.get("Contents", []):
+        yield Listed(
+            ref=Ref(bucket, item["Key"]),
+            etag=item["ETag"].strip('"'),
+            size_bytes=item["Size"],
+            modified_at=item["LastModified"].replace(microsecond=0),
+        )
 
 
 def _skew(error: botocore.exceptions.ClientError) -> str:

@@ -144,6 +144,26 @@ def test_a_listing_goes_on_beyond_one_page(box: Box) -> None:
     assert [k for k in found if k.count("/") == 1] == keys
 
 
+def test_pages_are_the_listing_in_pieces_and_a_known_one_is_the_same_object(box: Box) -> None:
+    numbers = range(1002)
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(lambda n: box.put(f"pages/{n:04d}"), numbers))
+    folder = box.ref("pages/")
+    first = list(box.store.pages(folder, known={}))
+    assert [o for page in first for o in page.objects] == list(box.store.list(folder))
+    assert [len(page.objects) for page in first] == [1000, 2]
+    known = {page.digest: page for page in first}
+    assert len(known) == 2
+    assert all(new is old for new, old in zip(box.store.pages(folder, known=known), first, strict=True))
+    box.put("pages/0007", b"another")
+    again = list(box.store.pages(folder, known=known))
+    assert again[0].digest not in known
+    assert again[1] is first[1]
+    assert again[0].objects[7].etag != first[0].objects[7].etag
+    after = list(box.store.pages(folder, after=f"{folder.key}0999", known={}))
+    assert [o for page in after for o in page.objects] == list(first[1].objects)
+
+
 def test_a_listing_after_a_key_has_the_greater_ones_on_every_page_of_it(box: Box) -> None:
     keys = [f"{folder:05d}/part-{part:05d}.jsonl" for folder in range(3) for part in range(501)]
     with ThreadPoolExecutor(16) as pool:

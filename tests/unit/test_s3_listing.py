@@ -11,7 +11,7 @@ from botocore.parsers import ResponseParserFactory
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stylefleet.s3_listing import take_contents, timestamp
+from stylefleet.s3_listing import DIGEST, KNOWN, take_contents, timestamp
 from stylefleet.store_s3 import make_client
 
 SHAPE = botocore.session.get_session().get_service_model("s3").operation_model("ListObjectsV2").output_shape
@@ -96,6 +96,37 @@ def test_a_page_that_is_not_as_s3_writes_it_is_left_to_botocore_as_it_is(inner: 
         assert response["body"].endswith(b"<Contents><Key>a</ListBucketResult>")
     else:
         assert (response["body"], taken) == (body, {})
+
+
+def taken(inner: str, known: set[bytes] | None) -> tuple[dict[str, Any], bytes]:
+    response: dict[str, Any] = {"body": page(inner), "headers": {}, "status_code": 200}
+    found: dict[str, Any] = {}
+    asked = KNOWN.set(known)
+    take_contents(response_dict=response, customized_response_dict=found)
+    KNOWN.reset(asked)
+    return found, response["body"]
+
+
+def test_a_page_is_told_with_its_digest_where_that_is_asked_for_and_not_parsed_where_it_is_known() -> None:
+    assert DIGEST not in taken(GOOD, None)[0]
+    first, left = taken(GOOD, set())
+    assert [o["Key"] for o in first["Contents"]] == ["a"]
+    assert taken(GOOD, {first[DIGEST]}) == ({DIGEST: first[DIGEST]}, left)
+
+
+@pytest.mark.parametrize(
+    "other", [GOOD + GOOD, GOOD.replace("<Key>a", "<Key>b"), GOOD.replace("0f", "0e"), GOOD.replace("12:00", "12:01")]
+)
+def test_another_page_has_another_digest(other: str) -> None:
+    first, _ = taken(GOOD, set())
+    found, _ = taken(other, {first[DIGEST]})
+    assert found[DIGEST] != first[DIGEST]
+    assert found["Contents"]
+
+
+def test_an_odd_page_and_an_empty_one_have_no_digest() -> None:
+    for inner in ("<Contents><Key>a</Contents>", MORE):
+        assert taken(inner, set())[0] == {}
 
 
 def test_our_client_takes_the_objects_out_before_botocore_looks_at_the_page() -> None:
