@@ -104,12 +104,13 @@ class Controller:
         """
         started = time.monotonic()
         self._ticks += 1
-        inbox = self._inbox_reader.read()
         # Jobs before receipts: what a finished Job did is then surely among the receipts.
         jobs: dict[str, dict[str, JobView]] = defaultdict(dict)
         for job in self._cluster.list_jobs():
             if job.bucket == self._bucket:
                 jobs[self._owner(job)][job.run] = job
+        # The inbox last, so that nobody who submits waits for the Jobs' listing.
+        inbox = self._inbox_reader.read()
         if self._counts.outdated:
             self._begin_anew()
         self._keeper.begin_tick()

@@ -125,3 +125,15 @@ def test_a_manifest_that_changed_after_it_was_read_ahead_is_read_again(world: Wo
     world.submit(late, output={"prefix": "s3://shop/newer/"})
     world.tick()
     assert world.status(late).output_prefix == "s3://shop/newer/"
+
+
+def test_the_inbox_is_looked_at_after_the_jobs_so_that_new_manifests_do_not_wait_for_their_listing(
+    world: World,
+) -> None:
+    def submit_once(method: str, _subject: object) -> None:
+        if method == "list_jobs" and not world.cluster.created:
+            world.submit()
+
+    world.cluster.before = submit_once
+    world.tick()
+    assert len(world.cluster.created) == 1
