@@ -19,24 +19,25 @@ from rich.table import Table
 from stylefleet import manifest as manifests
 from stylefleet import naming, price, yaml_positions
 from stylefleet import status as statuses
-from stylefleet.errors import AccessDenied, ExitCode, ManifestInvalid, NotFound, SettingsInvalid, printable
+from stylefleet.cli import exit_codes
+from stylefleet.errors import (
+    AccessDenied,
+    ExitCode,
+    ManifestInvalid,
+    NotFound,
+    RecordUnreadable,
+    SettingsInvalid,
+    printable,
+)
 from stylefleet.manifest import Manifest
 from stylefleet.naming import Ref
 from stylefleet.price import Cost
 from stylefleet.status import Phase, Status
 from stylefleet.store import Store
-from stylefleet.store_s3 import S3Store, make_client
 
 POLL_SECONDS = 1.0
 ANSWER_SECONDS_MAX = 120.0
 """How long to wait for a controller's first word on a submission."""
-EXIT_CODE_BY_PHASE = {
-    Phase.SUCCEEDED: ExitCode.OK,
-    Phase.PARTIALLY_SUCCEEDED: ExitCode.PARTLY_FAILED,
-    Phase.FAILED: ExitCode.PARTLY_FAILED,
-    Phase.REJECTED: ExitCode.INVALID,
-    Phase.CANCELLED: ExitCode.CANCELLED,
-}
 COLOUR_BY_PHASE = {
     Phase.PAUSED: "blue",
     Phase.SUCCEEDED: "green",
@@ -47,9 +48,12 @@ COLOUR_BY_PHASE = {
 }
 
 
-def open_store(endpoint_url: str | None) -> S3Store:
-    """The S3 store of the command's options; credentials and region as AWS tools find them."""
-    return S3Store(make_client(endpoint_url, None))
+def open_store(endpoint_url: str | None, region: str | None) -> Store:
+    """The S3 store of the command's options; credentials, and a region that is not given, as AWS tools find them."""
+    # Here, since boto3 takes longer to load than everything else a command needs to see what is wrong with its input.
+    from stylefleet.store_s3 import S3Store, make_client
+
+    return S3Store(make_client(endpoint_url, region))
 
 
 def read_manifest(path: Path, tenant: str = "") -> tuple[str, bytes, Manifest]:
@@ -119,7 +123,7 @@ def read_status(store: Store, bucket: str, name: str) -> Status:
     """Raises NotFound where the controller has not seen the manifest yet, or there is none."""
     ref = Ref(bucket, naming.status_key(name))
     try:
-        return statuses.from_json(store.get(ref).data)
+        data = store.get(ref).data
     except (NotFound, AccessDenied) as error:
         # To who may list some folders only, S3 says 403 of what is not there.
         if isinstance(error, AccessDenied) and any(found.ref == ref for found in store.list(ref)):
@@ -127,6 +131,10 @@ def read_status(store: Store, bucket: str, name: str) -> Status:
         raise NotFound(
             f"{name}: no status in s3://{bucket}/{naming.STATUS_PREFIX}; is a controller running?"
         ) from error
+    try:
+        return statuses.from_json(data)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise RecordUnreadable(f"{ref}: this is no status that this version reads: {error!r}") from error
 
 
 def status(store: Store, bucket: str, name: str, *, output: str) -> None:
@@ -229,9 +237,6 @@ def submitted_run(store: Store, bucket: str, name: str) -> str | None:
 def wait(store: Store, bucket: str, name: str) -> ExitCode:
     """Follow the newest submission with a progress bar; Ctrl-C leaves it running."""
     console = Console(stderr=True)
-    run = submitted_run(store, bucket, name)
-    if run is None:
-        read_status(store, bucket, name)  # a run whose manifest was deleted has a status; or nobody knows the name
     last: Status | None = None
     columns = (
         TextColumn("[bold]{task.description}"),
@@ -240,6 +245,9 @@ def wait(store: Store, bucket: str, name: str) -> ExitCode:
         TextColumn("{task.fields[note]}"),
     )
     try:
+        run = submitted_run(store, bucket, name)
+        if run is None:
+            read_status(store, bucket, name)  # a run whose manifest was deleted has a status; or nobody knows the name
         with Progress(*columns, console=console) as progress:
             bar = progress.add_task(_shown(name), total=None, note="waiting for the controller")
             for last in follow(store, bucket, name, run=run):
@@ -247,11 +255,11 @@ def wait(store: Store, bucket: str, name: str) -> ExitCode:
                 total = last.pictures or None
                 progress.update(bar, total=total, completed=last.pictures - last.pending, note=_shown(note))
     except KeyboardInterrupt:
-        console.print(f"\nstill running; come back with:  stylefleet wait {name}", highlight=False)
+        console.print(f"\nstill running; come back with:  stylefleet wait {name}", highlight=False, markup=False)
         return ExitCode.INTERRUPTED
     assert last is not None
     Console().print(status_table(last))
-    return ExitCode.ENDED_EARLY if last.reason in statuses.END_REASONS else EXIT_CODE_BY_PHASE[last.phase]
+    return exit_codes.of_ending(last)
 
 
 def print_errors(file_name: str, error: ManifestInvalid) -> None:
