@@ -1,4 +1,4 @@
-"""The commands that talk to a bucket and nothing else: validate, submit, status, wait.
+"""The commands that talk to a bucket and nothing else: validate, submit, wait.
 
 Data goes to stdout, talk to stderr.
 """
@@ -12,7 +12,6 @@ from datetime import datetime
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
@@ -20,6 +19,7 @@ from stylefleet import manifest as manifests
 from stylefleet import naming, price, yaml_positions
 from stylefleet import status as statuses
 from stylefleet.cli import exit_codes
+from stylefleet.cli.output import print_table, shown
 from stylefleet.errors import (
     AccessDenied,
     ExitCode,
@@ -137,23 +137,11 @@ def read_status(store: Store, bucket: str, name: str) -> Status:
         raise RecordUnreadable(f"{ref}: this is no status that this version reads: {error!r}") from error
 
 
-def status(store: Store, bucket: str, name: str, *, output: str) -> None:
-    """Print the status as a table or as the JSON document."""
-    if output == "json":
-        # Line by line, since only its own line breaks are ours; the escapes are JSON's own.
-        for line in store.get(Ref(bucket, naming.status_key(name))).data.decode().splitlines():
-            print(printable(line))
-        return
-    if output != "table":
-        raise SettingsInvalid(f"-o: found {output!r}, allowed are table and json")
-    Console().print(status_table(read_status(store, bucket, name)))
-
-
-def status_table(found: Status) -> Table:
-    """The status for a terminal."""
+def status_table(found: Status, *, now: datetime | None = None) -> Table:
+    """The status for a terminal; with `now`, its estimate is counted down from when it was written."""
     table = Table(show_header=False, box=None, pad_edge=False)
     colour = COLOUR_BY_PHASE.get(found.phase, "cyan")
-    table.add_row("name", _shown(found.name))
+    table.add_row("name", shown(found.name))
     table.add_row("phase", f"[{colour}]{found.phase.value}[/]")
     counts = f"{found.done} done, {found.failed} failed, {found.skipped} already there, {found.pending} to do"
     if found.pictures:
@@ -165,13 +153,14 @@ def status_table(found: Status) -> Table:
         ("report", found.report),
     ):
         if text:
-            table.add_row(label, _shown(text))
+            table.add_row(label, shown(text))
     if found.cost is not None:
-        table.add_row("cost", _shown(_cost_in_words(found.cost)))
+        table.add_row("cost", shown(_cost_in_words(found.cost)))
     if found.eta_seconds is not None and not found.phase.final:
-        table.add_row("ready in about", duration(found.eta_seconds))
+        since = (now - found.updated_at).total_seconds() if now and found.updated_at else 0.0
+        table.add_row("ready in about", duration(max(0.0, found.eta_seconds - since)))
     for error in found.errors if len(found.errors) > 1 else ():
-        table.add_row("error", _shown(str(error)))
+        table.add_row("error", shown(str(error)))
     return table
 
 
@@ -180,16 +169,13 @@ def _cost_in_words(cost: Cost) -> str:
     return f"{price.in_words(cost.actual, cost.currency)}{estimated}"
 
 
-def _shown(text: str) -> str:
-    """Text from the bucket or the cluster, as a terminal may show it."""
-    return escape(printable(text))
-
-
 def duration(seconds: float) -> str:
-    """`45 s`, `12 min`, `3.5 h`."""
+    """`45 s`, `12 min`, `3.5 h`, `4.2 d`."""
     if seconds < 90:
         return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 2 * 86_400 else f"{seconds / 86_400:.1f} d"
 
 
 def ready_in(found: Status, now: datetime) -> str:
@@ -249,16 +235,16 @@ def wait(store: Store, bucket: str, name: str) -> ExitCode:
         if run is None:
             read_status(store, bucket, name)  # a run whose manifest was deleted has a status; or nobody knows the name
         with Progress(*columns, console=console) as progress:
-            bar = progress.add_task(_shown(name), total=None, note="waiting for the controller")
+            bar = progress.add_task(shown(name), total=None, note="waiting for the controller")
             for last in follow(store, bucket, name, run=run):
                 note = last.waiting_because or ready_in(last, store.now()) or last.phase.value
                 total = last.pictures or None
-                progress.update(bar, total=total, completed=last.pictures - last.pending, note=_shown(note))
+                progress.update(bar, total=total, completed=last.pictures - last.pending, note=shown(note))
     except KeyboardInterrupt:
         console.print(f"\nstill running; come back with:  stylefleet wait {name}", highlight=False, markup=False)
         return ExitCode.INTERRUPTED
     assert last is not None
-    Console().print(status_table(last))
+    print_table(status_table(last))
     return exit_codes.of_ending(last)
 
 

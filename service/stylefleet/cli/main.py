@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from stylefleet import __version__
-from stylefleet.cli import runs
+from stylefleet.cli import runs, views
 from stylefleet.cli.options import BucketOption, EndpointOption, NameArgument, RegionOption
 from stylefleet.errors import StylefleetError, printable
 from stylefleet.recipe import BACKBONES, PRESETS
@@ -170,23 +170,6 @@ def submit(
 
 
 @app.command()
-def status(
-    name: NameArgument,
-    bucket: BucketOption,
-    endpoint: EndpointOption = None,
-    region: RegionOption = None,
-    output: Annotated[str, typer.Option("-o", "--output", help="table or json.")] = "table",
-) -> None:
-    """Say how a run stands.
-
-    Example: stylefleet status spring-catalog -o json
-    """
-    from stylefleet.cli import bucket as commands
-
-    commands.status(commands.open_store(endpoint, region), bucket, name, output=output)
-
-
-@app.command()
 def wait(
     name: NameArgument,
     bucket: BucketOption,
@@ -224,6 +207,8 @@ def top(
     command.run(commands.open_store(endpoint, region), bucket, tenant=tenant, once=once, output=output)
 
 
+app.command()(views.status)
+app.command("list")(views.list_runs)
 for _command in (runs.cancel, runs.pause, runs.resume, runs.retry, runs.audit):
     app.command()(_command)
 

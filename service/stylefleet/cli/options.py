@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -46,3 +47,19 @@ RegionOption = Annotated[
     typer.Option("--region", envvar="AWS_REGION", help="Region of the bucket.", show_default="as AWS tools find it"),
 ]
 NameArgument = Annotated[str, typer.Argument(help="The manifest's name; TENANT/NAME where there are tenants.")]
+
+
+class Output(StrEnum):
+    """How data is printed."""
+
+    TABLE = "table"
+    WIDE = "wide"
+    """The table with all columns."""
+    JSON = "json"
+    YAML = "yaml"
+    NAME = "name"
+    """One name a line, for other commands."""
+
+
+OutputOption = Annotated[Output, typer.Option("-o", "--output", envvar="STYLEFLEET_OUTPUT", help="How to print it.")]
+TenantOption = Annotated[str, typer.Option(help="This tenant's runs only.", show_default=False)]
