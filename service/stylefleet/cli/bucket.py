@@ -19,6 +19,7 @@ from stylefleet import manifest as manifests
 from stylefleet import naming, price, yaml_positions
 from stylefleet import status as statuses
 from stylefleet.cli import exit_codes
+from stylefleet.cli.diagnostics import print_errors
 from stylefleet.cli.output import print_table, shown
 from stylefleet.errors import (
     AccessDenied,
@@ -27,7 +28,6 @@ from stylefleet.errors import (
     NotFound,
     RecordUnreadable,
     SettingsInvalid,
-    printable,
 )
 from stylefleet.manifest import Manifest
 from stylefleet.naming import Ref
@@ -78,7 +78,7 @@ def validate(path: Path) -> None:
     try:
         name, _, _ = read_manifest(path)
     except ManifestInvalid as error:
-        print_errors(path.name, error)
+        print_errors(path, error)
         raise SystemExit(ExitCode.INVALID) from error
     Console().print(f"{name}: valid", highlight=False)
 
@@ -88,7 +88,7 @@ def submit(store: Store, bucket: str, path: Path, *, tenant: str, wait_for_end: 
     try:
         name, data, _ = read_manifest(path, tenant)
     except ManifestInvalid as error:
-        print_errors(path.name, error)
+        print_errors(path, error)
         return ExitCode.INVALID
     ref = Ref(bucket, f"{naming.INBOX_PREFIX}{name}.yaml")
     twins = [found for found in manifests_called(store, bucket, name) if found != ref]
@@ -246,9 +246,3 @@ def wait(store: Store, bucket: str, name: str) -> ExitCode:
     assert last is not None
     print_table(status_table(last))
     return exit_codes.of_ending(last)
-
-
-def print_errors(file_name: str, error: ManifestInvalid) -> None:
-    console = Console(stderr=True, soft_wrap=True)
-    for one in error.errors:
-        console.print(f"{printable(file_name)}: {one}", markup=False, highlight=False)

@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from stylefleet import __version__
-from stylefleet.cli import runs, views
+from stylefleet.cli import authoring, runs, views
 from stylefleet.cli.options import BucketOption, EndpointOption, NameArgument, RegionOption
 from stylefleet.errors import StylefleetError, printable
 from stylefleet.recipe import BACKBONES, PRESETS
@@ -109,17 +109,9 @@ def stylize(
     )
 
 
-@app.command()
-def validate(
-    manifest: Annotated[Path, typer.Argument(help="The manifest file.")],
-) -> None:
-    """Check a manifest without touching any bucket.
-
-    Example: stylefleet validate spring-catalog.yaml
-    """
-    from stylefleet.cli import bucket as commands
-
-    commands.validate(manifest)
+app.command()(authoring.init)
+app.command()(authoring.validate)
+app.command()(authoring.explain)
 
 
 @app.command()

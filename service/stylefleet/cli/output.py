@@ -41,9 +41,9 @@ def _yaml(document: Any) -> str:
     return yaml.safe_dump(document, sort_keys=False, allow_unicode=False, width=120).rstrip("\n")
 
 
-def print_table(table: RenderableType) -> None:
-    """As wide as the terminal is; whole where there is none."""
-    console = Console(width=None if sys.stdout.isatty() else _WIDE_ENOUGH, highlight=False)
+def print_table(table: RenderableType, *, width: int = _WIDE_ENOUGH) -> None:
+    """As wide as the terminal is; where there is none whole, or up to `width` columns."""
+    console = Console(width=None if sys.stdout.isatty() else width, highlight=False)
     if sys.stdout.isatty():
         console.print(table)
         return
