@@ -201,6 +201,8 @@ def top(
 
 app.command()(views.status)
 app.command("list")(views.list_runs)
+app.command()(views.results)
+app.command()(views.logs)
 for _command in (runs.cancel, runs.pause, runs.resume, runs.retry, runs.audit):
     app.command()(_command)
 

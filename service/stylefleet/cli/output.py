@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+import textwrap
+from collections.abc import Iterable
 from typing import Any
 
 import yaml
@@ -27,6 +29,17 @@ def print_document(document: Any, output: Output) -> None:
     """As JSON or as YAML; who parses it gets every character back."""
     text = _json(document) if output == Output.JSON else _yaml(document)
     print("\n".join(printable(line) for line in text.split("\n")))
+
+
+def stream_documents(documents: Iterable[Any]) -> None:
+    """A JSON list, each member printed as soon as it is there: it may be longer than memory."""
+    before = "["
+    for document in documents:
+        print(before)
+        text = "\n".join(printable(line) for line in _json(document).split("\n"))
+        print(textwrap.indent(text, "  "), end="")
+        before = ","
+    print("[]" if before == "[" else "\n]")
 
 
 def _json(document: Any) -> str:

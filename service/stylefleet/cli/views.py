@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Literal
 
 import typer
 
@@ -15,6 +17,13 @@ from stylefleet.cli.options import (
     RegionOption,
     TenantOption,
 )
+
+
+class Cluster(StrEnum):
+    """Where workers run."""
+
+    KUBERNETES = "kubernetes"
+    LOCAL = "local"
 
 
 def list_runs(
@@ -56,3 +65,52 @@ def status(
     from stylefleet.cli import status as command
 
     raise typer.Exit(command.status(buckets.open_store(endpoint, region), bucket, name, output=output, watch=watch))
+
+
+def results(
+    name: NameArgument,
+    bucket: BucketOption,
+    endpoint: EndpointOption = None,
+    region: RegionOption = None,
+    output: OutputOption = Output.TABLE,
+    sync: Annotated[
+        Path | None, typer.Option(help="Fetch into this folder what is not there, or is another version there.")
+    ] = None,
+) -> None:
+    """List a run's results, or fetch them. Nothing is deleted; what cannot be written is named, with exit code 3.
+
+    Example: stylefleet results spring-catalog --sync spring/
+    """
+    from stylefleet.cli import bucket as buckets
+    from stylefleet.cli import results as command
+
+    store = buckets.open_store(endpoint, region)
+    raise typer.Exit(command.run(store, bucket, name, output=output, folder=sync))
+
+
+def logs(
+    name: NameArgument,
+    bucket: BucketOption,
+    endpoint: EndpointOption = None,
+    region: RegionOption = None,
+    tail: Annotated[int, typer.Option(min=1, max=100_000, help="Lines of each worker, the last ones.")] = 50,
+    cluster: Annotated[
+        Cluster, typer.Option(envvar="STYLEFLEET_CLUSTER", help="Where the workers run.")
+    ] = Cluster.KUBERNETES,
+    namespace: Annotated[
+        str, typer.Option("--namespace", "-n", envvar="STYLEFLEET_NAMESPACE", help="Of the workers' pods.")
+    ] = "default",
+    folder: Annotated[Path, typer.Option(envvar="STYLEFLEET_LOCAL_FOLDER", help="State of the local cluster.")] = Path(
+        ".stylefleet/jobs"
+    ),
+) -> None:
+    """Show the last lines of a run's workers, by your own kubeconfig; with --cluster local from this machine's files.
+
+    Example: stylefleet logs spring-catalog -n art --tail 20
+    """
+    from stylefleet.cli import bucket as buckets
+    from stylefleet.cli import worker_logs as command
+
+    store = buckets.open_store(endpoint, region)
+    where: Literal["kubernetes", "local"] = "local" if cluster == Cluster.LOCAL else "kubernetes"
+    command.run(store, bucket, name, cluster=where, namespace=namespace, folder=folder, tail=tail)
