@@ -33,6 +33,7 @@ def test_every_variable_that_the_code_reads_is_in_the_readme_and_the_reverse() -
 
 def test_every_command_in_the_readme_exists() -> None:
     names = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
+    names |= {group.name for group in app.registered_groups if group.name}
     told = set(re.findall(r"(?m)^(?:\.venv/bin/)?stylefleet ([a-z]+)", README))
     assert told <= names
     assert told, "the README shows commands"

@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from stylefleet import __version__
-from stylefleet.cli import authoring, runs, views
+from stylefleet.cli import authoring, config_files, runs, views
 from stylefleet.cli.options import BucketOption, EndpointOption, NameArgument, RegionOption
 from stylefleet.errors import StylefleetError, printable
 from stylefleet.recipe import BACKBONES, PRESETS
@@ -58,6 +58,12 @@ def _root(
         raise typer.Exit
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
+        return
+    commands: dict[str, object] = getattr(context.command, "commands", {})
+    command = commands.get(context.invoked_subcommand)
+    if command is not None and config_files.takes_settings(command):
+        context.obj = config_files.read(os.environ)
+        context.default_map = {context.invoked_subcommand: config_files.defaults_for(command, context.obj)}
 
 
 @app.command()
@@ -199,6 +205,9 @@ def top(
     command.run(commands.open_store(endpoint, region), bucket, tenant=tenant, once=once, output=output)
 
 
+config = typer.Typer(help="The settings of these commands.", no_args_is_help=True)
+config.command("show")(views.show_config)
+app.add_typer(config, name="config")
 app.command()(views.status)
 app.command("list")(views.list_runs)
 app.command()(views.results)

@@ -13,16 +13,34 @@ from stylefleet import naming
 _ENDPOINT = re.compile(r"https?://[^\s/?#@]+(/[^\s?#@]*)?")
 
 
+def bucket_fault(value: str) -> str:
+    """What is wrong with it; empty where it may be."""
+    if naming.BUCKET_PATTERN.fullmatch(value):
+        return ""
+    return f"found {value!r}, allowed are 3 to 63 lower-case letters, digits, dots and hyphens"
+
+
+def endpoint_fault(value: str) -> str:
+    """What is wrong with it, which is not quoted: it may hold a user and a password."""
+    return (
+        "" if _ENDPOINT.fullmatch(value) else "allowed is an address such as http://minio:9000, without user and query"
+    )
+
+
+def output_fault(value: str) -> str:
+    """What is wrong with it; empty where it may be."""
+    return "" if value in set(Output) else f"found {value!r}, allowed are {', '.join(Output)}"
+
+
 def _bucket(value: str) -> str:
-    if not naming.BUCKET_PATTERN.fullmatch(value):
-        raise typer.BadParameter(f"found {value!r}, allowed are 3 to 63 lower-case letters, digits, dots and hyphens")
+    if fault := bucket_fault(value):
+        raise typer.BadParameter(fault)
     return value
 
 
 def _endpoint(value: str | None) -> str | None:
-    if value and not _ENDPOINT.fullmatch(value):
-        # Not quoted: it may hold a user and a password.
-        raise typer.BadParameter("allowed is an address such as http://minio:9000, without user and query")
+    if value and (fault := endpoint_fault(value)):
+        raise typer.BadParameter(fault)
     return value or None
 
 
@@ -61,5 +79,10 @@ class Output(StrEnum):
     """One name a line, for other commands."""
 
 
+BucketOrNone = Annotated[
+    str | None,
+    typer.Option("--bucket", envvar="STYLEFLEET_BUCKET", help="The service's bucket.", show_default=False),
+]
+"""Where nothing is read of it."""
 OutputOption = Annotated[Output, typer.Option("-o", "--output", envvar="STYLEFLEET_OUTPUT", help="How to print it.")]
 TenantOption = Annotated[str, typer.Option(help="This tenant's runs only.", show_default=False)]

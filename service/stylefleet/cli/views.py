@@ -10,6 +10,7 @@ import typer
 
 from stylefleet.cli.options import (
     BucketOption,
+    BucketOrNone,
     EndpointOption,
     NameArgument,
     Output,
@@ -114,3 +115,26 @@ def logs(
     store = buckets.open_store(endpoint, region)
     where: Literal["kubernetes", "local"] = "local" if cluster == Cluster.LOCAL else "kubernetes"
     command.run(store, bucket, name, cluster=where, namespace=namespace, folder=folder, tail=tail)
+
+
+def show_config(
+    context: typer.Context,
+    bucket: BucketOrNone = None,
+    endpoint: EndpointOption = None,
+    region: RegionOption = None,
+    output: OutputOption = Output.TABLE,
+    sources: Annotated[bool, typer.Option("--sources", help="Say where each comes from.")] = False,
+) -> None:
+    """Show the settings of these commands as they count here: flags come before variables, these before
+    stylefleet.toml in this folder, this before ~/.config/stylefleet/config.toml. Secrets are masked.
+
+    Example: stylefleet config show --sources
+    """
+    import os
+
+    from stylefleet.cli import config as command
+
+    values = {"bucket": bucket, "endpoint": endpoint, "region": region, "output": output.value}
+    told = {name: source.name for name in values if (source := context.get_parameter_source(name)) is not None}
+    found = command.rows(values, told, context.obj, os.environ)
+    command.show(found, with_sources=sources, output=output)
