@@ -1,4 +1,4 @@
-"""The commands that talk to a bucket and nothing else: validate, submit, status, wait.
+"""The commands that talk to a bucket and nothing else: validate, submit, wait.
 
 Data goes to stdout, talk to stderr.
 """
@@ -12,31 +12,32 @@ from datetime import datetime
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 from stylefleet import manifest as manifests
 from stylefleet import naming, price, yaml_positions
 from stylefleet import status as statuses
-from stylefleet.errors import AccessDenied, ExitCode, ManifestInvalid, NotFound, SettingsInvalid, printable
+from stylefleet.cli import exit_codes
+from stylefleet.cli.diagnostics import print_errors
+from stylefleet.cli.output import print_table, shown
+from stylefleet.errors import (
+    AccessDenied,
+    ExitCode,
+    ManifestInvalid,
+    NotFound,
+    RecordUnreadable,
+    SettingsInvalid,
+)
 from stylefleet.manifest import Manifest
 from stylefleet.naming import Ref
 from stylefleet.price import Cost
 from stylefleet.status import Phase, Status
 from stylefleet.store import Store
-from stylefleet.store_s3 import S3Store, make_client
 
 POLL_SECONDS = 1.0
 ANSWER_SECONDS_MAX = 120.0
 """How long to wait for a controller's first word on a submission."""
-EXIT_CODE_BY_PHASE = {
-    Phase.SUCCEEDED: ExitCode.OK,
-    Phase.PARTIALLY_SUCCEEDED: ExitCode.PARTLY_FAILED,
-    Phase.FAILED: ExitCode.PARTLY_FAILED,
-    Phase.REJECTED: ExitCode.INVALID,
-    Phase.CANCELLED: ExitCode.CANCELLED,
-}
 COLOUR_BY_PHASE = {
     Phase.PAUSED: "blue",
     Phase.SUCCEEDED: "green",
@@ -47,9 +48,12 @@ COLOUR_BY_PHASE = {
 }
 
 
-def open_store(endpoint_url: str | None) -> S3Store:
-    """The S3 store of the command's options; credentials and region as AWS tools find them."""
-    return S3Store(make_client(endpoint_url, None))
+def open_store(endpoint_url: str | None, region: str | None) -> Store:
+    """The S3 store of the command's options; credentials, and a region that is not given, as AWS tools find them."""
+    # Here, since boto3 takes longer to load than everything else a command needs to see what is wrong with its input.
+    from stylefleet.store_s3 import S3Store, make_client
+
+    return S3Store(make_client(endpoint_url, region))
 
 
 def read_manifest(path: Path, tenant: str = "") -> tuple[str, bytes, Manifest]:
@@ -74,7 +78,7 @@ def validate(path: Path) -> None:
     try:
         name, _, _ = read_manifest(path)
     except ManifestInvalid as error:
-        print_errors(path.name, error)
+        print_errors(path, error)
         raise SystemExit(ExitCode.INVALID) from error
     Console().print(f"{name}: valid", highlight=False)
 
@@ -84,7 +88,7 @@ def submit(store: Store, bucket: str, path: Path, *, tenant: str, wait_for_end: 
     try:
         name, data, _ = read_manifest(path, tenant)
     except ManifestInvalid as error:
-        print_errors(path.name, error)
+        print_errors(path, error)
         return ExitCode.INVALID
     ref = Ref(bucket, f"{naming.INBOX_PREFIX}{name}.yaml")
     twins = [found for found in manifests_called(store, bucket, name) if found != ref]
@@ -119,7 +123,7 @@ def read_status(store: Store, bucket: str, name: str) -> Status:
     """Raises NotFound where the controller has not seen the manifest yet, or there is none."""
     ref = Ref(bucket, naming.status_key(name))
     try:
-        return statuses.from_json(store.get(ref).data)
+        data = store.get(ref).data
     except (NotFound, AccessDenied) as error:
         # To who may list some folders only, S3 says 403 of what is not there.
         if isinstance(error, AccessDenied) and any(found.ref == ref for found in store.list(ref)):
@@ -127,25 +131,17 @@ def read_status(store: Store, bucket: str, name: str) -> Status:
         raise NotFound(
             f"{name}: no status in s3://{bucket}/{naming.STATUS_PREFIX}; is a controller running?"
         ) from error
+    try:
+        return statuses.from_json(data)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise RecordUnreadable(f"{ref}: this is no status that this version reads: {error!r}") from error
 
 
-def status(store: Store, bucket: str, name: str, *, output: str) -> None:
-    """Print the status as a table or as the JSON document."""
-    if output == "json":
-        # Line by line, since only its own line breaks are ours; the escapes are JSON's own.
-        for line in store.get(Ref(bucket, naming.status_key(name))).data.decode().splitlines():
-            print(printable(line))
-        return
-    if output != "table":
-        raise SettingsInvalid(f"-o: found {output!r}, allowed are table and json")
-    Console().print(status_table(read_status(store, bucket, name)))
-
-
-def status_table(found: Status) -> Table:
-    """The status for a terminal."""
+def status_table(found: Status, *, now: datetime | None = None) -> Table:
+    """The status for a terminal; with `now`, its estimate is counted down from when it was written."""
     table = Table(show_header=False, box=None, pad_edge=False)
     colour = COLOUR_BY_PHASE.get(found.phase, "cyan")
-    table.add_row("name", _shown(found.name))
+    table.add_row("name", shown(found.name))
     table.add_row("phase", f"[{colour}]{found.phase.value}[/]")
     counts = f"{found.done} done, {found.failed} failed, {found.skipped} already there, {found.pending} to do"
     if found.pictures:
@@ -157,13 +153,14 @@ def status_table(found: Status) -> Table:
         ("report", found.report),
     ):
         if text:
-            table.add_row(label, _shown(text))
+            table.add_row(label, shown(text))
     if found.cost is not None:
-        table.add_row("cost", _shown(_cost_in_words(found.cost)))
+        table.add_row("cost", shown(_cost_in_words(found.cost)))
     if found.eta_seconds is not None and not found.phase.final:
-        table.add_row("ready in about", duration(found.eta_seconds))
+        since = (now - found.updated_at).total_seconds() if now and found.updated_at else 0.0
+        table.add_row("ready in about", duration(max(0.0, found.eta_seconds - since)))
     for error in found.errors if len(found.errors) > 1 else ():
-        table.add_row("error", _shown(str(error)))
+        table.add_row("error", shown(str(error)))
     return table
 
 
@@ -172,16 +169,13 @@ def _cost_in_words(cost: Cost) -> str:
     return f"{price.in_words(cost.actual, cost.currency)}{estimated}"
 
 
-def _shown(text: str) -> str:
-    """Text from the bucket or the cluster, as a terminal may show it."""
-    return escape(printable(text))
-
-
 def duration(seconds: float) -> str:
-    """`45 s`, `12 min`, `3.5 h`."""
+    """`45 s`, `12 min`, `3.5 h`, `4.2 d`."""
     if seconds < 90:
         return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 2 * 86_400 else f"{seconds / 86_400:.1f} d"
 
 
 def ready_in(found: Status, now: datetime) -> str:
@@ -229,9 +223,6 @@ def submitted_run(store: Store, bucket: str, name: str) -> str | None:
 def wait(store: Store, bucket: str, name: str) -> ExitCode:
     """Follow the newest submission with a progress bar; Ctrl-C leaves it running."""
     console = Console(stderr=True)
-    run = submitted_run(store, bucket, name)
-    if run is None:
-        read_status(store, bucket, name)  # a run whose manifest was deleted has a status; or nobody knows the name
     last: Status | None = None
     columns = (
         TextColumn("[bold]{task.description}"),
@@ -240,21 +231,18 @@ def wait(store: Store, bucket: str, name: str) -> ExitCode:
         TextColumn("{task.fields[note]}"),
     )
     try:
+        run = submitted_run(store, bucket, name)
+        if run is None:
+            read_status(store, bucket, name)  # a run whose manifest was deleted has a status; or nobody knows the name
         with Progress(*columns, console=console) as progress:
-            bar = progress.add_task(_shown(name), total=None, note="waiting for the controller")
+            bar = progress.add_task(shown(name), total=None, note="waiting for the controller")
             for last in follow(store, bucket, name, run=run):
                 note = last.waiting_because or ready_in(last, store.now()) or last.phase.value
                 total = last.pictures or None
-                progress.update(bar, total=total, completed=last.pictures - last.pending, note=_shown(note))
+                progress.update(bar, total=total, completed=last.pictures - last.pending, note=shown(note))
     except KeyboardInterrupt:
-        console.print(f"\nstill running; come back with:  stylefleet wait {name}", highlight=False)
+        console.print(f"\nstill running; come back with:  stylefleet wait {name}", highlight=False, markup=False)
         return ExitCode.INTERRUPTED
     assert last is not None
-    Console().print(status_table(last))
-    return ExitCode.ENDED_EARLY if last.reason in statuses.END_REASONS else EXIT_CODE_BY_PHASE[last.phase]
-
-
-def print_errors(file_name: str, error: ManifestInvalid) -> None:
-    console = Console(stderr=True, soft_wrap=True)
-    for one in error.errors:
-        console.print(f"{printable(file_name)}: {one}", markup=False, highlight=False)
+    print_table(status_table(last))
+    return exit_codes.of_ending(last)

@@ -20,6 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from stylefleet import gallery, naming, receipt
 from stylefleet.cli import bucket as commands
+from stylefleet.cli import exit_codes
 from stylefleet.errors import ExitCode, NotFound, SettingsInvalid, StylefleetError
 from stylefleet.local_s3 import LocalS3, local_s3
 from stylefleet.naming import Ref
@@ -78,7 +79,7 @@ def run(out: Path) -> ExitCode:
     }
     text = "\n".join(f"[bold]{label:18}[/]{path}" for label, path in lines.items())
     console.print(Panel(f"{text}\n\nopen  {page.resolve().as_uri()}", title=f"done in {seconds:.0f} s"))
-    return commands.EXIT_CODE_BY_PHASE[final.phase]
+    return exit_codes.of_ending(final)
 
 
 def _make_empty(out: Path) -> None:
