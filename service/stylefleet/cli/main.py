@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from stylefleet import __version__
-from stylefleet.cli import runs
+from stylefleet.cli import pages, runs
 from stylefleet.cli.options import BucketOption, EndpointOption, NameArgument
 from stylefleet.errors import ExitCode, NotFound, PermanentError, StylefleetError, TransientError, printable
 from stylefleet.recipe import BACKBONES, PRESETS
@@ -231,7 +231,7 @@ def top(
     command.run(commands.open_store(endpoint), bucket, tenant=tenant, once=once, output=output)
 
 
-for _command in (runs.cancel, runs.pause, runs.resume, runs.retry, runs.audit):
+for _command in (runs.cancel, runs.pause, runs.resume, runs.retry, runs.audit, pages.gallery):
     app.command()(_command)
 
 
