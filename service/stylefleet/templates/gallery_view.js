@@ -105,7 +105,7 @@ class View {
       image.style.transform = `translate(${100 * this.x}%, ${100 * this.y}%) scale(${this.zoom})`;
     }
     this.compare.classList.toggle("zoomed", this.zoom > 1);
-    this.dialog.querySelector(".fit").textContent = `${this.zoom.toFixed(this.zoom % 1 && this.zoom < 10 ? 1 : 0)}×`;
+    this.dialog.querySelector(".factor").textContent = `${this.zoom.toFixed(this.zoom % 1 && this.zoom < 10 ? 1 : 0)}×`;
   }
 
   /* The pane below a point, and where in it the point is, 0 to 1. */
