@@ -116,7 +116,7 @@ def _facts(runs: Sequence[RunPictures]) -> tuple[tuple[str, str], ...]:
         facts.append(("Failed", f"{len(receipts) - done:,}"))
     if plan.skipped:
         facts.append(("Already there", f"{plan.skipped:,}"))
-    if status.started_at and status.finished_at:
+    if status and status.started_at and status.finished_at:
         facts.append(("Time", buckets.duration((status.finished_at - status.started_at).total_seconds())))
     seconds = [sum(one.stage_seconds.values()) for one in receipts if one.outcome == "done"]
     if seconds:

@@ -231,7 +231,7 @@ def top(
     command.run(commands.open_store(endpoint), bucket, tenant=tenant, once=once, output=output)
 
 
-for _command in (runs.cancel, runs.pause, runs.resume, runs.retry, runs.audit, pages.gallery):
+for _command in (runs.cancel, runs.pause, runs.resume, runs.retry, runs.audit, pages.gallery, pages.compare):
     app.command()(_command)
 
 

@@ -31,3 +31,22 @@ def gallery(
     from stylefleet.cli import gallery as command
 
     raise typer.Exit(command.run(buckets.open_store(endpoint), bucket, names, to, full=full))
+
+
+def compare(
+    first: Annotated[str, typer.Argument(help="The one on the left: NAME, or NAME@RUN for an older run.")],
+    second: Annotated[str, typer.Argument(help="The one on the right.")],
+    bucket: BucketOption,
+    to: ToOption,
+    endpoint: EndpointOption = None,
+    full: FullOption = False,
+) -> None:
+    """Make a folder with a page of two runs of the same pictures side by side, with the same pan and zoom, to choose
+    between their recipes. It says which settings differ.
+
+    Example: stylefleet compare spring-soft spring-bold --to soft-or-bold --full
+    """
+    from stylefleet.cli import bucket as buckets
+    from stylefleet.cli import compare as command
+
+    raise typer.Exit(command.run(buckets.open_store(endpoint), bucket, first, second, to, full=full))

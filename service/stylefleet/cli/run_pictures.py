@@ -36,26 +36,33 @@ class RunPictures:
     """A run and what its receipts say."""
 
     name: str
+    """As it was asked for: NAME or NAME@RUN."""
     plan: Plan
-    status: Status
+    status: Status | None
+    """None where it is an older run's, since a status speaks of the newest only."""
     receipts: tuple[Receipt, ...]
     """One for each picture that ended, by the content's URI."""
 
 
-def read_run(store: Store, bucket: str, name: str) -> RunPictures:
-    """The newest run of this name, which may still go on. Raises NotFound where none was planned."""
-    status = buckets.read_status(store, bucket, name)
-    plan = load_plan(store, bucket, name, status.run)
+def read_run(store: Store, bucket: str, asked: str) -> RunPictures:
+    """The newest run of a name, which may still go on, or the one that is asked for as NAME@RUN. Raises NotFound where
+    none was planned."""
+    name, _, run = asked.partition("@")
+    status = None if run else buckets.read_status(store, bucket, name)
+    run = status.run if status else run
+    plan = load_plan(store, bucket, name, run)
     if plan is None:
-        raise NotFound(f"{name}: its run was never planned, so there are no pictures; see:  stylefleet status {name}")
-    parts = store.list(Ref(bucket, naming.receipts_prefix(name, status.run)))
+        raise NotFound(
+            f"{name}: its run {run} was never planned, so there are no pictures; see:  stylefleet status {name}"
+        )
+    parts = store.list(Ref(bucket, naming.receipts_prefix(name, run)))
     by_task: dict[str, Receipt] = {}
     for found in in_order(lambda part: receipt.from_lines(store.get(part.ref).data), parts):
         for one in found:
             # Of several about one task the first counts, as for the report.
             by_task.setdefault(one.task_id, one)
     receipts = tuple(sorted(by_task.values(), key=lambda one: one.content))
-    return RunPictures(name=name, plan=plan, status=status, receipts=receipts)
+    return RunPictures(name=asked, plan=plan, status=status, receipts=receipts)
 
 
 def look_of(run: RunPictures) -> Look:
