@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from stylefleet import __version__
-from stylefleet.cli import authoring, config_files, runs, views
+from stylefleet.cli import authoring, config_files, pages, runs, views
 from stylefleet.cli.options import BucketOption, EndpointOption, NameArgument, RegionOption
 from stylefleet.errors import StylefleetError, printable
 from stylefleet.recipe import BACKBONES, PRESETS
@@ -212,7 +212,7 @@ app.command()(views.status)
 app.command("list")(views.list_runs)
 app.command()(views.results)
 app.command()(views.logs)
-for _command in (runs.cancel, runs.pause, runs.resume, runs.retry, runs.audit):
+for _command in (runs.cancel, runs.pause, runs.resume, runs.retry, runs.audit, pages.gallery, pages.compare):
     app.command()(_command)
 
 
