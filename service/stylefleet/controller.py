@@ -189,6 +189,7 @@ class Controller:
             own, known = jobs.get(name, {}), self._book.remembered(name)
             if known is not None and known.phase.final and known.submission == Submission.of(listed):
                 self._settled[name] = listed
+                self._keeper.count_end(known)
                 if own:
                     self._guarded(name, lambda: self._keeper.clean_up(known, own))  # noqa: B023 - called at once
                 continue

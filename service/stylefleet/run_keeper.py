@@ -122,6 +122,7 @@ class RunKeeper:
             return
         # Read anew where another controller wrote it.
         watched, known = self.runs.get(name), self._book.get(name)
+        self.count_end(known)
         if (
             watched is not None
             and watched.submission == Submission.of(listed)
@@ -161,6 +162,11 @@ class RunKeeper:
             self._hold_up(name, run_id, error)
             raise
         self._go_on(run, own_jobs, asked, may_ask=may_ask, first=first)
+
+    def count_end(self, known: Status | None) -> None:
+        """Of a run whose last word stands, where the answer to our put of it was lost, or another controller said it."""
+        if known is not None and known.phase.final:
+            self._counts.ended(known)
 
     def _count_rest(self, name: str, run_id: str) -> None:
         """Of runs of that name before this one, whose workers are gone: what nobody counted yet."""
@@ -378,6 +384,7 @@ class RunKeeper:
             log.info("manifest_deleted", manifest=name, run=job.run)
             self._cluster.delete_job(job)
         known = self._book.get(name)
+        self.count_end(known)
         if own or known is None or known.phase.final:
             return  # the report comes when the workers are gone
         plan = planner.load_plan(self._store, self._bucket, name, known.run)
