@@ -5,9 +5,6 @@ Data goes to stdout, talk to stderr.
 
 from __future__ import annotations
 
-import itertools
-import time
-from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -16,10 +13,9 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
-from stylefleet import manifest as manifests
-from stylefleet import naming, price, yaml_positions
-from stylefleet import status as statuses
-from stylefleet.errors import AccessDenied, ExitCode, ManifestInvalid, NotFound, SettingsInvalid, printable
+from stylefleet import naming, price, submitting
+from stylefleet.errors import ExitCode, ManifestInvalid, NotFound, SettingsInvalid, printable
+from stylefleet.following import exit_code, follow, is_paused, read_status, submitted_run
 from stylefleet.manifest import Manifest
 from stylefleet.naming import Ref
 from stylefleet.price import Cost
@@ -27,16 +23,6 @@ from stylefleet.status import Phase, Status
 from stylefleet.store import Store
 from stylefleet.store_s3 import S3Store, make_client
 
-POLL_SECONDS = 1.0
-ANSWER_SECONDS_MAX = 120.0
-"""How long to wait for a controller's first word on a submission."""
-EXIT_CODE_BY_PHASE = {
-    Phase.SUCCEEDED: ExitCode.OK,
-    Phase.PARTIALLY_SUCCEEDED: ExitCode.PARTLY_FAILED,
-    Phase.FAILED: ExitCode.PARTLY_FAILED,
-    Phase.REJECTED: ExitCode.INVALID,
-    Phase.CANCELLED: ExitCode.CANCELLED,
-}
 COLOUR_BY_PHASE = {
     Phase.PAUSED: "blue",
     Phase.SUCCEEDED: "green",
@@ -53,20 +39,13 @@ def open_store(endpoint_url: str | None) -> S3Store:
 
 
 def read_manifest(path: Path, tenant: str = "") -> tuple[str, bytes, Manifest]:
-    """What the manifest is called in the inbox, its bytes, and what they say; raises ManifestInvalid with every broken
-    rule, and SettingsInvalid for another tenant's name than there can be."""
-    if tenant and not naming.NAME_PATTERN.fullmatch(tenant):
-        raise SettingsInvalid(f"--tenant: found {tenant!r}, allowed are {naming.NAME_RULE}")
+    """What the manifest is called in the inbox, its bytes, and what they say; raises what `submitting.checked` does."""
     try:
         data = path.read_bytes()
     except FileNotFoundError as error:
         raise NotFound(f"{path}: no such file") from error
-    document = yaml_positions.parse(data).data
-    metadata = document.get("metadata") if isinstance(document, dict) else None
-    name = metadata.get("name") if isinstance(metadata, dict) else None
-    # Whatever the file is called here: in the inbox it is called after its metadata.name.
-    full_name = naming.full_name(tenant, str(name))
-    return full_name, data, manifests.parse(data, name=full_name)
+    name, manifest = submitting.checked(data, tenant)
+    return name, data, manifest
 
 
 def validate(path: Path) -> None:
@@ -86,12 +65,7 @@ def submit(store: Store, bucket: str, path: Path, *, tenant: str, wait_for_end: 
     except ManifestInvalid as error:
         print_errors(path.name, error)
         return ExitCode.INVALID
-    ref = Ref(bucket, f"{naming.INBOX_PREFIX}{name}.yaml")
-    twins = [found for found in manifests_called(store, bucket, name) if found != ref]
-    if twins:
-        raise SettingsInvalid(f"{twins[0]} has this name already; delete it first, or choose another metadata.name")
-    store.delete(Ref(bucket, naming.cancel_key(name)))
-    store.put(ref, data, content_type="application/yaml")
+    ref = submitting.put(store, bucket, name, data)
     say_submitted(store, ref, name)
     return wait(store, bucket, name) if wait_for_end else ExitCode.OK
 
@@ -101,32 +75,6 @@ def say_submitted(store: Store, ref: Ref, name: str) -> None:
     paused = is_paused(store, ref.bucket, name)
     more = f"it is paused:  stylefleet resume {name}" if paused else f"watch it:  stylefleet wait {name}"
     Console(stderr=True).print(f"submitted {ref}\n{more}", highlight=False)
-
-
-def is_paused(store: Store, bucket: str, name: str) -> bool:
-    """Whether the marker is there."""
-    ref = Ref(bucket, naming.pause_key(name))
-    return any(o.ref == ref for o in store.list(ref))
-
-
-def manifests_called(store: Store, bucket: str, name: str) -> list[Ref]:
-    """The files in the inbox that are called `name`; the first is the one that counts."""
-    listed = store.list(Ref(bucket, f"{naming.INBOX_PREFIX}{name}."))
-    return [o.ref for o in listed if naming.manifest_name(o.ref.key) == name]
-
-
-def read_status(store: Store, bucket: str, name: str) -> Status:
-    """Raises NotFound where the controller has not seen the manifest yet, or there is none."""
-    ref = Ref(bucket, naming.status_key(name))
-    try:
-        return statuses.from_json(store.get(ref).data)
-    except (NotFound, AccessDenied) as error:
-        # To who may list some folders only, S3 says 403 of what is not there.
-        if isinstance(error, AccessDenied) and any(found.ref == ref for found in store.list(ref)):
-            raise
-        raise NotFound(
-            f"{name}: no status in s3://{bucket}/{naming.STATUS_PREFIX}; is a controller running?"
-        ) from error
 
 
 def status(store: Store, bucket: str, name: str, *, output: str) -> None:
@@ -191,41 +139,6 @@ def ready_in(found: Status, now: datetime) -> str:
     return f"ready in about {duration(max(0.0, found.eta_seconds - (now - found.updated_at).total_seconds()))}"
 
 
-def follow(store: Store, bucket: str, name: str, *, run: str | None) -> Iterator[Status]:
-    """The status each second until it is final. Of `run`, where given: an older one's is not what is asked for.
-
-    Raises NotFound where no controller speaks of it within ANSWER_SECONDS_MAX.
-    """
-    answered = False
-    for waited in itertools.count():
-        found = status_or_none(store, bucket, name)
-        if found is not None and (run is None or found.run == run):
-            yield found
-            if found.phase.final:
-                return
-            run, answered = found.run, True
-        if not answered and waited * POLL_SECONDS > ANSWER_SECONDS_MAX:
-            raise NotFound(f"{name}: no controller has answered within {ANSWER_SECONDS_MAX:.0f} s; is one running?")
-        time.sleep(POLL_SECONDS)
-
-
-def status_or_none(store: Store, bucket: str, name: str) -> Status | None:
-    """None where the controller has not seen the manifest yet."""
-    try:
-        return read_status(store, bucket, name)
-    except NotFound:
-        return None
-
-
-def submitted_run(store: Store, bucket: str, name: str) -> str | None:
-    """The run of the manifest that is in the inbox now; None where there is none. Raises NotFound (bucket)."""
-    refs = manifests_called(store, bucket, name)
-    if not refs:
-        return None
-    found = store.get(refs[0])
-    return naming.run_id(name, found.data, found.modified_at)
-
-
 def wait(store: Store, bucket: str, name: str) -> ExitCode:
     """Follow the newest submission with a progress bar; Ctrl-C leaves it running."""
     console = Console(stderr=True)
@@ -251,7 +164,7 @@ def wait(store: Store, bucket: str, name: str) -> ExitCode:
         return ExitCode.INTERRUPTED
     assert last is not None
     Console().print(status_table(last))
-    return ExitCode.ENDED_EARLY if last.reason in statuses.END_REASONS else EXIT_CODE_BY_PHASE[last.phase]
+    return exit_code(last)
 
 
 def print_errors(file_name: str, error: ManifestInvalid) -> None:

@@ -18,7 +18,7 @@ from rich.markup import escape
 from rich.panel import Panel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from stylefleet import gallery, naming, receipt
+from stylefleet import following, gallery, naming, receipt
 from stylefleet.cli import bucket as commands
 from stylefleet.errors import ExitCode, NotFound, SettingsInvalid, StylefleetError
 from stylefleet.local_s3 import LocalS3, local_s3
@@ -78,7 +78,7 @@ def run(out: Path) -> ExitCode:
     }
     text = "\n".join(f"[bold]{label:18}[/]{path}" for label, path in lines.items())
     console.print(Panel(f"{text}\n\nopen  {page.resolve().as_uri()}", title=f"done in {seconds:.0f} s"))
-    return commands.EXIT_CODE_BY_PHASE[final.phase]
+    return following.EXIT_CODE_BY_PHASE[final.phase]
 
 
 def _make_empty(out: Path) -> None:
@@ -141,7 +141,7 @@ def _statuses(shop: Shop, name: str) -> Iterator[Status]:
         if shop.controller.poll() is not None:
             raise StylefleetError(f"the controller ended with code {shop.controller.returncode}; see controller.log")
         with contextlib.suppress(NotFound):
-            found = commands.read_status(shop.store, BUCKET, name)
+            found = following.read_status(shop.store, BUCKET, name)
             yield found
             if found.phase.final:
                 return
