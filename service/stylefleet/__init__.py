@@ -1,10 +1,11 @@
 """Stylefleet restyles whole image catalogs on Kubernetes.
 
 jobs/*.yaml --parse--> Manifest --plan--> Plan, shards --> Indexed Job --> worker pods
-worker: shard --> fetch --> batch of like sizes --> engine.stylize --> result --> receipt
+worker: shard --> fetch --> batch of like sizes --> engine.optimize --> result --> receipt
 observe (Job status + receipts) --> reconcile --> [Action] --> act --> status, metrics
 
-For programs: `Client` and `StyleJob` submit to a service and wait; see docs/python.md.
+For programs: `Client` and `StyleJob` submit to a service and wait, `stylefleet.engine.stylize` restyles one picture on
+this machine; see docs/python.md.
 """
 
 from __future__ import annotations
