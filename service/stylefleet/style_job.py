@@ -89,7 +89,7 @@ class StyleJob:
         protect: str | None = None,
         start: str | None = None,
     ) -> Self:
-        """A job from its parts, each as in a manifest: docs/stylejob.schema.json has all fields.
+        """A job from its parts, each as in a manifest: docs/manifest.md has all fields.
 
         `content` is a folder `s3://bucket/folder/`, a list of pictures, or fields; `styles` are pictures or fields such
         as `{"image": ..., "weight": 0.3}`; `output` is a folder or fields. Raises TypeError for values that no
