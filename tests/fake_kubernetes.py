@@ -90,6 +90,8 @@ class FakeKubernetes:
     jobs: dict[str, dict[str, Any]] = field(default_factory=dict)
     pods: list[dict[str, Any]] = field(default_factory=list)
     events: list[dict[str, Any]] = field(default_factory=list)
+    logs: dict[str, str] = field(default_factory=dict)
+    """What pods wrote, by their names."""
     page_max: int = 500
     """Objects that one answer lists at the most."""
     requests: list[Request] = field(default_factory=list)
@@ -176,7 +178,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_DELETE(self) -> None:
         self._serve(self._delete)
 
-    def _serve(self, act: Callable[[str, Any], tuple[int, dict[str, Any]]]) -> None:
+    def _serve(self, act: Callable[[str, Any], tuple[int, dict[str, Any] | str]]) -> None:
         path, _, query = self.path.partition("?")
         body = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or "{}")
         kind = next(_KINDS[part] for part in path.split("/") if part in _KINDS)
@@ -196,7 +198,7 @@ class _Handler(BaseHTTPRequestHandler):
         if fault.lose_answer:
             self.close_connection = True
             return
-        data = json.dumps(answer).encode()
+        data = answer.encode() if isinstance(answer, str) else json.dumps(answer).encode()
         if fault.page:
             status, data = 200, b"<html>sign in</html>"
         try:
@@ -214,10 +216,16 @@ class _Handler(BaseHTTPRequestHandler):
     def _objects(self, path: str) -> dict[str, dict[str, Any]]:
         return self.fake.leases if path.startswith(_LEASES) else self.fake.jobs
 
-    def _get(self, path: str, _: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+    def _get(self, path: str, _: dict[str, Any]) -> tuple[int, dict[str, Any] | str]:
         query = dict(urllib.parse.parse_qsl(self.path.partition("?")[2]))
         if path == _JOBS:
             return self._listed(list(self.fake.jobs.values()), query)
+        if path.endswith("/log"):
+            pod = path.split("/")[-2]
+            if pod not in self.fake.logs:
+                return 400, {"message": f"container in pod {pod} is waiting to start"}
+            lines = self.fake.logs[pod].splitlines(keepends=True)
+            return 200, "".join(lines[-int(query["tailLines"]) :])
         if path.endswith("/pods"):
             phase = query.get("fieldSelector", "").removeprefix("status.phase=")
             return self._listed([p for p in self.fake.pods if phase in ("", p["status"]["phase"])], query)

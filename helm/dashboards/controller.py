@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.builders.dashboard import Dashboard
 from helm.dashboards.panels import Band, bars, board, heat_map, lines, number, stacked
-from helm.dashboards.queries import age, latest, or_zero, quantile, rate, ratio, select
+from helm.dashboards.queries import age, hourly, latest, or_zero, quantile, rate, ratio, select
 
 S3 = "stylefleet_s3_requests_total"
 API = "stylefleet_kubernetes_requests_total"
@@ -75,9 +75,9 @@ def dashboard() -> Dashboard:
                     ),
                     bars(
                         "Failed looks",
-                        "Each second: scope tick is the whole look, scope manifest one manifest of it.",
+                        "Each hour: scope tick is the whole look, scope manifest one manifest of it.",
                         "none",
-                        (rate("stylefleet_reconcile_failures_total", by="scope"), "{{scope}}"),
+                        (hourly("stylefleet_reconcile_failures_total", by="scope"), "{{scope}}"),
                     ),
                     lines(
                         "Leaders, over time",

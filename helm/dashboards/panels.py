@@ -46,10 +46,10 @@ from helm.dashboards.queries import heat
 GRID_COLUMNS = 24
 SOURCE = DataSourceRef(type_val="prometheus", uid="$datasource")
 TAG = "stylefleet"
-EITHER = '{__name__=~"stylefleet_build_info|stylefleet_worker_info", '
-"""Controllers and workers."""
-WITHIN = 'namespace=~"$namespace"'
-JOB = 'job=~"$job"'
+EITHER = '__name__=~"stylefleet_build_info|stylefleet_worker_info"'
+"""Controllers and workers; tenants may have their workers in namespaces of their own."""
+WITHIN = f'{EITHER}, namespace=~"$namespace"'
+OF_JOB = f'{WITHIN}, job=~"$job"'
 Panel = stat.Panel | timeseries.Panel | heatmap.Panel
 
 
@@ -161,9 +161,9 @@ def board(*, title: str, uid: str, description: str, bands: Sequence[Band], vari
         )
         .with_variable(DatasourceVariable("datasource").label("Data source").type("prometheus"))
         # Metrics of a controller without Kubernetes have no namespace: `.*` finds these too.
-        .with_variable(_choice("namespace", "label_values(stylefleet_build_info, namespace)", all_value=".*"))
-        .with_variable(_choice("job", f"label_values({EITHER}{WITHIN}}}, job)", all_value=".+"))
-        .with_variable(_choice("instance", f"label_values({EITHER}{WITHIN}, {JOB}}}, instance)", all_value=".+"))
+        .with_variable(_choice("namespace", f"label_values({{{EITHER}}}, namespace)", all_value=".*"))
+        .with_variable(_choice("job", f"label_values({{{WITHIN}}}, job)", all_value=".+"))
+        .with_variable(_choice("instance", f"label_values({{{OF_JOB}}}, instance)", all_value=".+"))
     )
     for variable in variables:
         dashboard = dashboard.with_variable(variable)

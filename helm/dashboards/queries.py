@@ -15,6 +15,11 @@ def rate(metric: str, *matchers: str, by: str = "") -> str:
     return f"sum{_by(by)} (rate({select(metric, *matchers)}[$__rate_interval]))"
 
 
+def hourly(metric: str, *matchers: str, by: str = "") -> str:
+    """Events an hour, at the rate of this moment: for what happens seldom."""
+    return f"3600 * {rate(metric, *matchers, by=by)}"
+
+
 def growth(metric: str, *matchers: str, by: str = "") -> str:
     """Events in the time that the dashboard shows, summed."""
     return f"sum{_by(by)} (increase({select(metric, *matchers)}[$__range]))"

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.builders.dashboard import Dashboard
 from helm.dashboards.panels import Band, bars, board, lines, number
-from helm.dashboards.queries import age, growth, latest, or_zero, quantile, rate, ratio
+from helm.dashboards.queries import age, growth, hourly, latest, or_zero, quantile, rate, ratio
 from helm.dashboards.waiting import queue_age, runs, workers
 
+PICTURES = "stylefleet_pictures_total"
 FAILED = 'outcome="failed"'
 
 
 def dashboard() -> Dashboard:
-    pictures = "stylefleet_pictures_total"
     return board(
         title="Run health",
         uid="stylefleet-run-health",
@@ -24,13 +24,13 @@ def dashboard() -> Dashboard:
                     number(
                         "Failed",
                         "Pictures that failed in the time that is shown.",
-                        or_zero(growth(pictures, FAILED)),
+                        or_zero(growth(PICTURES, FAILED)),
                         unit="short",
                     ),
                     number(
                         "Share that failed",
                         "Of the pictures that ended in the time that is shown.",
-                        or_zero(f"{growth(pictures, FAILED)} / ({growth(pictures)} > 0)"),
+                        or_zero(f"{growth(PICTURES, FAILED)} / ({growth(PICTURES)} > 0)"),
                         unit="percentunit",
                         bad_from=0.05,
                     ),
@@ -67,23 +67,23 @@ def dashboard() -> Dashboard:
                 panels=[
                     bars(
                         "Failures by reason",
-                        "Pictures that failed each second, by the reason in their receipts. docs/operations.md says "
+                        "Pictures that failed each hour, by the reason in their receipts. docs/operations.md says "
                         "which are the picture's fault and which are ours.",
                         "none",
-                        (rate(pictures, FAILED, by="reason"), "{{reason}}"),
+                        (_failures(), "{{reason}}"),
                     ),
                     lines(
                         "Share that failed, over time",
                         "Of the pictures that end.",
                         "percentunit",
-                        (or_zero(ratio(rate(pictures, FAILED), rate(pictures))), "failed"),
+                        (or_zero(ratio(rate(PICTURES, FAILED), rate(PICTURES))), "failed"),
                     ).max(1),
                     bars(
                         "Rejected manifests",
-                        "Manifests that were refused each second, by reason; their status has the place and what is "
+                        "Manifests that were refused each hour, by reason; their status has the place and what is "
                         "allowed.",
                         "none",
-                        (rate("stylefleet_manifests_rejected_total", by="reason"), "{{reason}}"),
+                        (hourly("stylefleet_manifests_rejected_total", by="reason"), "{{reason}}"),
                     ),
                 ],
             ),
@@ -92,10 +92,10 @@ def dashboard() -> Dashboard:
                 panels=[
                     bars(
                         "Retries",
-                        "Attempts at a shard before the one that went on, each second: died (killed, out of memory, "
+                        "Attempts at a shard before the one that went on, each hour: died (killed, out of memory, "
                         "lost node), or stopped (evicted, preempted, paused), which lose nothing.",
                         "none",
-                        (rate("stylefleet_shard_retries_total", by="cause"), "{{cause}}"),
+                        (hourly("stylefleet_shard_retries_total", by="cause"), "{{cause}}"),
                     ),
                     lines(
                         "Time of a shard",
@@ -119,9 +119,9 @@ def dashboard() -> Dashboard:
                 panels=[
                     bars(
                         "Runs that ended",
-                        "Each second, by the phase in which they ended.",
+                        "Each hour, by the phase in which they ended.",
                         "none",
-                        (rate("stylefleet_run_duration_seconds_count", by="phase"), "{{phase}}"),
+                        (hourly("stylefleet_run_duration_seconds_count", by="phase"), "{{phase}}"),
                     ),
                     lines(
                         "Time of a run",
@@ -134,3 +134,10 @@ def dashboard() -> Dashboard:
             ),
         ],
     )
+
+
+def _failures() -> str:
+    """Only the reasons that there are: the list of those that could be is long. Without any, one line at 0."""
+    there = f"{hourly(PICTURES, FAILED, by='reason')} > 0"
+    none = f"{hourly(PICTURES, FAILED)} == 0"
+    return f'{there} or label_replace({none}, "reason", "none", "", "")'

@@ -104,12 +104,13 @@ class Controller:
         """
         started = time.monotonic()
         self._ticks += 1
-        inbox = self._inbox_reader.read()
         # Jobs before receipts: what a finished Job did is then surely among the receipts.
         jobs: dict[str, dict[str, JobView]] = defaultdict(dict)
         for job in self._cluster.list_jobs():
             if job.bucket == self._bucket:
                 jobs[self._owner(job)][job.run] = job
+        # The inbox last, so that nobody who submits waits for the Jobs' listing.
+        inbox = self._inbox_reader.read()
         if self._counts.outdated:
             self._begin_anew()
         self._keeper.begin_tick()
@@ -257,9 +258,12 @@ class Controller:
         known = jobs.keys() | self._book.live_names()
         # Without the setting tenants' runs rest: a variable that was forgotten must not cancel them.
         gone = {name for name in known if name not in names and tenancy.concerns(name, self._tenants)}
-        for name in sorted(gone & self._gone_once)[:URGENT_MAX]:
-            own = jobs.get(name, {}).values()
-            self._guarded(name, lambda: self._keeper.end_orphan(name, own))  # noqa: B023 - called at once
+
+        def end(name: str) -> None:
+            self._guarded(name, partial(self._keeper.end_orphan, name, jobs.get(name, {}).values()))
+
+        with ThreadPoolExecutor(AT_A_TIME) as pool:
+            list(pool.map(end, sorted(gone & self._gone_once)[:URGENT_MAX]))
         self._gone_once = gone
 
     # --- what is said of it all -----------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator
 from typing import get_args
 
@@ -51,6 +52,11 @@ def explained(error: ErrorDetails, document: yaml_positions.Document, root: type
             allowed = f"did you mean {nearest[0]}?" if nearest else ", ".join(names)
         case "literal_error":
             message, allowed = "the value is not one of the choices", str(context["expected"])
+            choices = re.findall(r"'([^']*)'", allowed)
+            if len(choices) > 1 and (nearest := difflib.get_close_matches(str(error["input"]), choices, n=1)):
+                allowed += f"; did you mean {nearest[0]}?"
+        case "string_pattern_mismatch":
+            message, allowed = "the text is not of this form", str(context["pattern"])
         case "model_type":
             message, allowed = "fields are expected here", ", ".join(_field_names(root, path))
         case "greater_than" | "greater_than_equal" | "less_than" | "less_than_equal":

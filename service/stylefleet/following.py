@@ -8,21 +8,14 @@ from collections.abc import Iterator
 
 from stylefleet import naming
 from stylefleet import status as statuses
-from stylefleet.errors import AccessDenied, ExitCode, NotFound
+from stylefleet.errors import AccessDenied, NotFound, RecordUnreadable
 from stylefleet.naming import Ref
-from stylefleet.status import Phase, Status
+from stylefleet.status import Status
 from stylefleet.store import Store
 
 POLL_SECONDS = 1.0
 ANSWER_SECONDS_MAX = 120.0
 """How long to wait for a controller's first word on a submission."""
-EXIT_CODE_BY_PHASE = {
-    Phase.SUCCEEDED: ExitCode.OK,
-    Phase.PARTIALLY_SUCCEEDED: ExitCode.PARTLY_FAILED,
-    Phase.FAILED: ExitCode.PARTLY_FAILED,
-    Phase.REJECTED: ExitCode.INVALID,
-    Phase.CANCELLED: ExitCode.CANCELLED,
-}
 
 
 def manifests_called(store: Store, bucket: str, name: str) -> list[Ref]:
@@ -50,7 +43,7 @@ def read_status(store: Store, bucket: str, name: str) -> Status:
     """Raises NotFound where the controller has not seen the manifest yet, or there is none."""
     ref = Ref(bucket, naming.status_key(name))
     try:
-        return statuses.from_json(store.get(ref).data)
+        data = store.get(ref).data
     except (NotFound, AccessDenied) as error:
         # To who may list some folders only, S3 says 403 of what is not there.
         if isinstance(error, AccessDenied) and any(found.ref == ref for found in store.list(ref)):
@@ -58,6 +51,10 @@ def read_status(store: Store, bucket: str, name: str) -> Status:
         raise NotFound(
             f"{name}: no status in s3://{bucket}/{naming.STATUS_PREFIX}; is a controller running?"
         ) from error
+    try:
+        return statuses.from_json(data)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise RecordUnreadable(f"{ref}: this is no status that this version reads: {error!r}") from error
 
 
 def status_or_none(store: Store, bucket: str, name: str) -> Status | None:
@@ -84,8 +81,3 @@ def follow(store: Store, bucket: str, name: str, *, run: str | None) -> Iterator
         if not answered and waited * POLL_SECONDS > ANSWER_SECONDS_MAX:
             raise NotFound(f"{name}: no controller has answered within {ANSWER_SECONDS_MAX:.0f} s; is one running?")
         time.sleep(POLL_SECONDS)
-
-
-def exit_code(ended: Status) -> ExitCode:
-    """How a run ended, as the exit code that scripts rely on. Raises KeyError for one that has not."""
-    return ExitCode.ENDED_EARLY if ended.reason in statuses.END_REASONS else EXIT_CODE_BY_PHASE[ended.phase]

@@ -128,12 +128,27 @@ class KubernetesApi:
     ) -> Json:
         """One request: its JSON object. `names` are put into the path's braces. Raises Gone, Expired, AccessDenied,
         PatchRefused, PreconditionFailed, ClusterUnavailable and PermanentError."""
+        return _parsed(self._ask(method, path, names, query, body, content_type))
+
+    def read_text(self, path: str, *, names: Mapping[str, str], query: Mapping[str, str]) -> str:
+        """What is no JSON: a log. Raises as `ask`."""
+        return self._ask("GET", path, names, query, None, "application/json").decode(errors="replace")
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        names: Mapping[str, str],
+        query: Mapping[str, str] | None,
+        body: Json | list[Json] | None,
+        content_type: str,
+    ) -> bytes:
         request = self._client.param_serialize(
             method,
             path,
             path_params=dict(names),
             query_params=list((query or {}).items()),
-            header_params={"Accept": "application/json", "Content-Type": content_type},
+            header_params={"Accept": "application/json, */*", "Content-Type": content_type},
             body=body,
             auth_settings=["BearerToken"],
         )
@@ -147,7 +162,7 @@ class KubernetesApi:
         if not 200 <= answer.status <= 299:
             refused = _refusal(answer.status, answer.reason, data, again_after=answer.getheader("Retry-After") or "")
             raise PatchRefused(str(refused)) if (method, answer.status) == ("PATCH", 422) else refused
-        return _parsed(data)
+        return data
 
     def ask_again(self, method: str, path: str, **how: Any) -> Json:
         """As `ask`, which is repeated a few times where a fault may pass; not sooner than the server says."""

@@ -10,7 +10,7 @@ import structlog
 from stylefleet.errors import printable
 
 _bound: dict[str, object] = {}
-"""What stands on every line, for threads that libraries start: these know nothing of ours."""
+"""What stands on every line of this process, whichever thread writes it; libraries start some of their own."""
 
 
 def configure(**bound: object) -> None:
@@ -18,7 +18,7 @@ def configure(**bound: object) -> None:
     on_terminal = sys.stderr.isatty()
     structlog.configure(
         processors=[
-            structlog.contextvars.merge_contextvars,
+            _with_bound,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             _printable,
@@ -37,20 +37,22 @@ def configure(**bound: object) -> None:
 
 
 def bind(**bound: object) -> None:
-    """Have these fields on every line from now on, of this thread, those that it starts with its context, and
-    libraries."""
+    """Have these fields on every line from now on."""
     _bound.update(bound)
-    structlog.contextvars.bind_contextvars(**bound)
+
+
+def _with_bound(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    return {**_bound, **event}
 
 
 class _OfLibraries(logging.Handler):
     """What libraries log by Python's own means: else it would come as bare text between the lines."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        fields = {**_bound, "library": record.name, "message": record.getMessage()}
-        if record.exc_info:
-            fields["exc_info"] = record.exc_info
-        structlog.get_logger(record.name).log(record.levelno, "library_message", **fields)
+        fields = {"exc_info": record.exc_info} if record.exc_info else {}
+        structlog.get_logger(record.name).log(
+            record.levelno, "library_message", library=record.name, message=record.getMessage(), **fields
+        )
 
 
 def _printable(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:

@@ -138,7 +138,8 @@ class Optimizing:
         """A line in the log for each picture that is not finished."""
         for index in self._going:
             steps = 0 if self._last is None else int(self._last.iterations[index])
-            log.warning("picture_stopped", content=str(self._batch[index].task.content), steps=steps)
+            task = self._batch[index].task
+            log.warning("picture_stopped", task=task.task_id, content=str(task.content), steps=steps)
 
     def save(self) -> None:
         """Write the checkpoints of the pictures that are not finished, where their stage is not too large for it."""

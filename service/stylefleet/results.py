@@ -97,7 +97,16 @@ class Results:
         )
         stages: dict[Stage, float] = {"encode": encoded - started, "store": time.monotonic() - encoded}
         self._spans.stages(task.task_id, started, stages)
-        log.info("picture_done", content=str(task.content), result=str(task.output), loss=loss, batch=batch)
+        log.info(
+            "picture_done",
+            task=task.task_id,
+            content=str(task.content),
+            result=str(task.output),
+            loss=loss,
+            batch=batch,
+            iterations=iterations,
+            seconds=round(sum({**prepared.seconds, **seconds, **stages}.values()), 3),
+        )
         kept = Receipt(
             task_id=task.task_id,
             outcome="done",
@@ -122,7 +131,13 @@ class Results:
 
     def refusal(self, refused: Refused) -> Receipt:
         """The receipt of a picture that cannot be restyled."""
-        log.warning("picture_failed", content=str(refused.task.content), reason=refused.reason, error=refused.message)
+        log.warning(
+            "picture_failed",
+            task=refused.task.task_id,
+            content=str(refused.task.content),
+            reason=refused.reason,
+            error=refused.message,
+        )
         refusal = Receipt(
             task_id=refused.task.task_id,
             outcome="failed",

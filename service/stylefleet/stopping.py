@@ -6,7 +6,6 @@ only after the import, the convolution or the request that it is in.
 
 from __future__ import annotations
 
-import contextvars
 import os
 import signal
 import threading
@@ -66,8 +65,7 @@ def stop_on_sigterm() -> Stop:
     thread exists, so that none of them takes the signal."""
     stop = Stop()
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-    # With the context, whose fields stand on every line of the log.
-    threading.Thread(target=contextvars.copy_context().run, args=(_wait_for_sigterm, stop), daemon=True).start()
+    threading.Thread(target=_wait_for_sigterm, args=(stop,), daemon=True).start()
     return stop
 
 

@@ -11,7 +11,6 @@ attempts.py what the next one makes of one that died.
 
 from __future__ import annotations
 
-import contextvars
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -96,8 +95,8 @@ class Worker:
         )
         # Pools of their own: what is finished must not queue behind the pictures that are fetched ahead, nor the engine
         # behind either.
-        self._fetchers, self._keepers = _threads(FETCHERS), _threads(KEEPERS)
-        self._computer, self._clerk = _threads(1), _threads(1)
+        self._fetchers, self._keepers = ThreadPoolExecutor(FETCHERS), ThreadPoolExecutor(KEEPERS)
+        self._computer, self._clerk = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
         self._outbox = Outbox(self._results, keepers=self._keepers, clerk=self._clerk, stop=stop)
         self._optimizing: Optimizing | None = None
         """The batch that the engine has."""
@@ -248,17 +247,6 @@ class Worker:
 
 def _refused(tasks: Sequence[Task], reason: str, message: str) -> list[Refused]:
     return [Refused(task=task, reason=reason, message=message) for task in tasks]
-
-
-def _threads(count: int) -> ThreadPoolExecutor:
-    """Threads whose log lines name the run and the shard, as those of this thread do."""
-    context = contextvars.copy_context()
-
-    def take_over() -> None:
-        for variable, value in context.items():
-            variable.set(value)
-
-    return ThreadPoolExecutor(count, initializer=take_over)
 
 
 def load_shard(store: Store, settings: WorkerSettings) -> tuple[Plan, list[Task]]:

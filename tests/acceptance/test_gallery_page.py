@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from stylefleet.gallery import GalleryFailure, GalleryPage, GalleryPicture, render
+from stylefleet.gallery import GalleryPage, GalleryPicture, render
 from tests.chromium import Tab, chromium
 
 NAMES = ("plain.jpg", "кошка 猫.jpg", "a#b?c%20d&e.jpg", "tall:1.png")
@@ -41,25 +41,23 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pictures.append(
             GalleryPicture(
                 name=name,
-                before=f"before/{name}",
-                after=f"after/{name}",
+                left=f"before/{name}",
+                right=f"after/{name}",
                 width_px=size[0],
                 height_px=size[1],
                 details=(("Time", "1 s"),),
             )
         )
-    failure = GalleryFailure(name="broken.jpg", reason="undecodable", message="It is not a picture.")
     file = folder / "index.html"
-    content = GalleryPage(title="Test", subtitle="", facts=FACTS, pictures=tuple(pictures), failures=(failure,))
+    content = GalleryPage(title="Test", subtitle="", facts=FACTS, pictures=tuple(pictures))
     file.write_text(render(content), encoding="utf-8")
     return file
 
 
 def test_every_picture_loads_from_the_disk_without_console_errors_or_network(tab: Tab, page: Path) -> None:
     tab.open(page, laid_out=LAID_OUT)
-    tab.evaluate("document.querySelectorAll('img').forEach((i) => { i.loading = 'eager'; })")
-    tab.wait("[...document.images].every((i) => i.complete)")
-    widths = tab.evaluate("[...document.images].map((i) => i.naturalWidth)")
+    tab.wait("[...document.querySelectorAll('.grid img')].every((i) => i.complete)")
+    widths = tab.evaluate("[...document.querySelectorAll('.grid img')].map((i) => i.naturalWidth)")
     assert widths == [width for width, _ in SIZES for _ in ("before", "after")]
     assert tab.troubles() == []
     assert tab.requested() <= {"file", "data"}
@@ -132,7 +130,7 @@ def test_enter_on_a_slider_opens_the_full_size_view(tab: Tab, page: Path) -> Non
 @pytest.mark.parametrize("width", [390, 820, 1280])
 def test_the_overview_lays_pictures_in_full_rows_of_equal_height(tab: Tab, page: Path, width: int) -> None:
     tab.open(page, width=width, laid_out=LAID_OUT)
-    boxes = "[...document.querySelectorAll('.compare')].map((e) => e.getBoundingClientRect().toJSON())"
+    boxes = "[...document.querySelectorAll('.grid .compare')].map((e) => e.getBoundingClientRect().toJSON())"
     grid = tab.evaluate("document.querySelector('.grid').getBoundingClientRect().toJSON()")
     rows: dict[int, list[dict[str, float]]] = {}
     for box, (width_px, height_px) in zip(tab.evaluate(boxes), SIZES, strict=True):

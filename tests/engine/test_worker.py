@@ -32,6 +32,7 @@ from stylefleet.stopping import Stop, Stopped
 from stylefleet.store_memory import MemoryStore
 from stylefleet.tasks import Task
 from stylefleet.worker import Worker
+from stylefleet.worker_metrics import WorkerMetrics
 from tests.builders import NOW, make_plan, make_task
 from tests.deep_pictures import png_chunks, png_values
 from tests.fake_cluster import HookedStore
@@ -75,7 +76,9 @@ class Shard:
         etag = self.store.put(Ref("shop", name), picture(32, 20 + 2 * index, seed=index))
         return replace(make_task(name), content_etag=etag)
 
-    def run(self, settings: WorkerSettings = SETTINGS, stop: Stop | None = None) -> None:
+    def run(
+        self, settings: WorkerSettings = SETTINGS, stop: Stop | None = None, metrics: WorkerMetrics | None = None
+    ) -> None:
         Worker(
             store=self.store,
             settings=settings,
@@ -83,6 +86,7 @@ class Shard:
             tasks=self.tasks,
             clock=lambda: NOW,
             stop=stop or Stop(),
+            metrics=metrics,
         ).run()
 
     def add(self, companion: Companion, *data: bytes | None) -> None:

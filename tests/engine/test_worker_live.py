@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -11,7 +11,9 @@ import pytest
 from stylefleet import engine as engines
 from stylefleet.engine import precision
 from stylefleet.worker_metrics import WorkerMetrics
+from tests.engine.pictures import engine_of_a_gpu
 from tests.engine.scripted import STEPS, World, scripted
+from tests.engine.test_worker import Shard
 
 
 @pytest.fixture
@@ -84,3 +86,18 @@ def test_the_memory_of_a_gpu_is_what_tensorflow_says(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(precision.tf.config.experimental, "get_memory_info", get_memory_info)
     assert engines.gpu_memory() == (5, 7)
+
+
+@pytest.mark.parametrize(("load", "gpus"), [(engines.load_engine, 0), (engine_of_a_gpu, 1)], ids=["cpu", "gpu"])
+def test_receipts_say_how_many_gpus_the_engine_has(
+    load: Callable[..., engines.Engine], gpus: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shard, metrics = Shard("a.jpg"), WorkerMetrics()
+    monkeypatch.setattr(engines, "load_engine", load)
+    monkeypatch.setattr(engines, "gpu_memory", lambda: (5, 7))
+    shard.run(metrics=metrics)
+    (found,) = shard.receipts().values()
+    assert found.engine is not None
+    assert found.engine.gpus == gpus
+    peak = metrics.registry.get_sample_value("stylefleet_worker_gpu_memory_peak_bytes")
+    assert peak == (7 if gpus else None)

@@ -43,6 +43,16 @@ def all_queries(*, namespace: str = "art") -> list[Asked]:
     ]
 
 
+def all_variables() -> dict[str, str]:
+    """Of all dashboards, the variables whose values are asked for, and how."""
+    return {
+        variable["name"]: _filled(variable["query"], GRAFANA | {"$namespace": "art"})
+        for name in dashboards.rendered()
+        for variable in loaded(name)["templating"]["list"]
+        if variable["type"] == "query"
+    }
+
+
 def _filled(query: str, variables: dict[str, str]) -> str:
     for name, value in variables.items():
         query = query.replace(name, value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -10,8 +11,9 @@ from collections.abc import Iterator
 import pytest
 from prometheus_client import start_http_server
 
+from stylefleet.receipt import STAGES
 from tests.chart.conftest import Json
-from tests.monitoring.asked import Asked, all_queries
+from tests.monitoring.asked import Asked, all_queries, all_variables
 from tests.monitoring.double import Double
 from tests.monitoring.prometheus import Prometheus, prometheus, static
 
@@ -77,5 +79,9 @@ def test_every_rule_is_evaluated_without_error_and_records_something(busy: Prome
 
 
 def test_every_variable_above_the_panels_finds_its_values(busy: Prometheus) -> None:
-    either = '{__name__=~"stylefleet_build_info|stylefleet_worker_info"}'
-    assert {series["job"] for series in busy.ask("series", **{"match[]": either})} == {"art/controller", "art/workers"}
+    found = {}
+    for name, query in all_variables().items():
+        ((selector, label),) = re.findall(r"label_values\((.+), (\w+)\)", query)
+        found[name] = {series[label] for series in busy.ask("series", **{"match[]": selector})}
+    assert len(found.pop("instance")) == 2
+    assert found == {"namespace": {"art"}, "job": {"art/controller", "art/workers"}, "stage": set(STAGES)}

@@ -123,11 +123,11 @@ def _called(words: list[str]) -> Iterator[list[str]]:
 
 def parsed(arguments: list[str]) -> None:
     """Raises click's UsageError for a command or an option that is not there, or a value that cannot be."""
-    assert isinstance(ROOT_COMMAND, TyperGroup)
-    context = ROOT_COMMAND.make_context("stylefleet", list(arguments), resilient_parsing=False)
-    name, command, rest = ROOT_COMMAND.resolve_command(context, arguments)
-    assert command is not None
-    command.make_context(name, rest, parent=context)
+    command, context, rest = ROOT_COMMAND, ROOT_COMMAND.make_context("stylefleet", list(arguments)), arguments
+    while isinstance(command, TyperGroup):
+        name, found, rest = command.resolve_command(context, rest)
+        assert found is not None
+        command, context = found, found.make_context(name, list(rest), parent=context)
 
 
 SHOWN = [(page, " ".join(call)) for page, text in blocks("sh") for call in commands_in(text)]
@@ -152,16 +152,13 @@ def test_a_command_or_option_that_is_not_there_would_be_seen(monkeypatch: pytest
 
 @pytest.mark.parametrize("call", numbered((page, call) for page in PAGES for call in IN_LINE.findall(page.read_text())))
 def test_every_command_in_a_sentence_has_its_name_and_options(call: str) -> None:
-    assert isinstance(ROOT_COMMAND, TyperGroup)
-    for one in call.replace(" | ", "|").split("|") if " | " in call else [call]:
-        name, *rest = one.split()
-        command = ROOT_COMMAND.commands.get(name)
-        if name.startswith("--"):
-            assert {name} <= {option for p in ROOT_COMMAND.params for option in p.opts}
-            continue
-        assert command is not None, name
-        options = {option for parameter in command.params for option in parameter.opts}
-        assert {word.partition("=")[0] for word in rest if re.match(r"--?[a-z]", word)} <= options
+    command, words = ROOT_COMMAND, call.split()
+    while isinstance(command, TyperGroup) and not words[0].startswith("--"):
+        assert words[0] in command.commands, call
+        command = command.commands[words[0]]
+        words = [*words[1:], ""]
+    options = {option for parameter in command.params for option in parameter.opts}
+    assert {word.partition("=")[0] for word in words if re.match(r"--?[a-z]", word)} <= options
 
 
 # --- links ----------------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from stylefleet import doctor, doctor_cluster, settings
+from stylefleet.cli import options
 from stylefleet.cli.main import app
 from stylefleet.manifest import json_schema
 
@@ -23,7 +24,7 @@ def test_the_committed_schema_is_the_one_that_the_models_give() -> None:
 
 def test_every_variable_that_the_code_reads_is_in_the_readme_and_the_reverse() -> None:
     pattern = re.compile(r"\b(?:STYLEFLEET|AWS|JOB|TF)_[A-Z0-9_]+\b")
-    read = set(pattern.findall(Path(settings.__file__).read_text()))
+    read = {name for module in (settings, options) for name in pattern.findall(Path(module.__file__).read_text())}
     told = set(pattern.findall(README))
     credentials = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
     assert read - told == set()
@@ -32,6 +33,7 @@ def test_every_variable_that_the_code_reads_is_in_the_readme_and_the_reverse() -
 
 def test_every_command_in_the_readme_exists() -> None:
     names = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
+    names |= {group.name for group in app.registered_groups if group.name}
     told = set(re.findall(r"(?m)^(?:\.venv/bin/)?stylefleet ([a-z]+)", README))
     assert told <= names
     assert told, "the README shows commands"

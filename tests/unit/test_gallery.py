@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
 from html.parser import HTMLParser
+from typing import Any
 
 import pytest
 
-from stylefleet.gallery import GalleryFailure, GalleryPage, GalleryPicture, render
+from stylefleet.gallery import GalleryPage, GalleryPicture, Look, render
 
 HOSTILE = "\"><script>alert('1')</script><img src=x onerror=alert(2)> & {{ 7 * 7 }}"
 
 
 def picture(name: str = "a.jpg", *, path: str = "a.jpg", details: tuple[tuple[str, str], ...] = ()) -> GalleryPicture:
     return GalleryPicture(
-        name=name, before=f"before/{path}", after=f"after/{path}", width_px=300, height_px=200, details=details
+        name=name, left=f"before/{path}", right=f"after/{path}", width_px=300, height_px=200, details=details
     )
 
 
@@ -55,17 +57,38 @@ def everything(text: str) -> GalleryPage:
         title=text,
         subtitle=text,
         facts=((text, text),),
-        pictures=(picture(text, path=text.replace("/", ""), details=((text, text),)),),
-        failures=(GalleryFailure(name=text, reason=text, message=text),),
+        looks=(Look(name=text, styles=(text, f"{text}2"), settings=((text, text),)),),
+        pictures=(
+            picture(text, path=text.replace("/", ""), details=((text, text),)),
+            GalleryPicture(name=text, reason=text, message=text),
+        ),
+        sides=(text, text),
+        note=text,
     )
+
+
+def data_of(parsed: Parsed) -> dict[str, Any]:
+    """What the page's script is told."""
+    (text, _) = parsed.raw["script"]
+    return dict(json.loads(text))
 
 
 def test_hostile_names_are_shown_as_they_are_and_add_no_tag_and_no_attribute() -> None:
     hostile, harmless = Parsed(render(everything(HOSTILE))), Parsed(render(everything("x")))
     assert [(tag, set(attrs)) for tag, attrs in hostile.tags] == [(tag, set(attrs)) for tag, attrs in harmless.tags]
-    assert hostile.raw == harmless.raw
-    # Title, heading, subtitle, fact (2), the picture's name, its detail (2), failure (3).
-    assert hostile.text.count(HOSTILE) == 11
+    assert hostile.raw["style"] == harmless.raw["style"]
+    assert hostile.raw["script"][1] == harmless.raw["script"][1]
+    # Title, heading, subtitle, fact (2), styles (2), sides (3, 2 on cards, 2 in the view), note.
+    assert hostile.text.count(HOSTILE) == 14
+
+
+def test_hostile_names_cannot_end_the_data_of_the_script_and_come_out_of_it_as_they_were() -> None:
+    text = HOSTILE + "</script><!--<script>\u2028 \ud800 кошка"
+    page = GalleryPage(title="t", subtitle="", pictures=(GalleryPicture(name=text, reason=text, message=text),))
+    html = render(page)
+    assert html.count("</script>") == 2
+    (told,) = data_of(Parsed(html))["pictures"]
+    assert told == {"name": text, "reason": text, "message": text}
 
 
 @pytest.mark.parametrize(
@@ -82,24 +105,29 @@ def test_hostile_names_are_shown_as_they_are_and_add_no_tag_and_no_attribute() -
 )
 def test_paths_become_percent_encoded_relative_urls(path: str, url: str) -> None:
     html = render(GalleryPage(title="t", subtitle="", pictures=(picture(path=path),)))
-    assert Parsed(html).attributes("img", "src") == [f"before/{url}", f"after/{url}"]
+    (told,) = data_of(Parsed(html))["pictures"]
+    assert (told["left"], told["right"]) == (f"before/{url}", f"after/{url}")
 
 
 def test_a_colon_in_a_path_does_not_make_it_a_url_of_another_scheme() -> None:
-    colon = GalleryPicture(name="a", before="javascript:1.jpg", after="https://h/a.jpg", width_px=1, height_px=1)
+    colon = GalleryPicture(name="a", left="javascript:1.jpg", right="https://h/a.jpg", width_px=1, height_px=1)
     html = render(GalleryPage(title="t", subtitle="", pictures=(colon,)))
-    assert Parsed(html).attributes("img", "src") == ["javascript%3A1.jpg", "https%3A//h/a.jpg"]
+    (told,) = data_of(Parsed(html))["pictures"]
+    assert (told["left"], told["right"]) == ("javascript%3A1.jpg", "https%3A//h/a.jpg")
 
 
 @pytest.mark.parametrize("path", ["", "/etc/a.jpg", "//host/a.jpg"])
 def test_a_path_that_is_not_relative_to_the_page_is_refused(path: str) -> None:
     with pytest.raises(ValueError, match="not a path from the page's folder"):
-        GalleryPicture(name="a", before="a.jpg", after=path, width_px=1, height_px=1)
+        GalleryPicture(name="a", left="a.jpg", right=path, width_px=1, height_px=1)
+    if path:
+        with pytest.raises(ValueError, match="not a path from the page's folder"):
+            GalleryPicture(name="a", left="a.jpg", right="b.jpg", full_left=path, width_px=1, height_px=1)
 
 
 def test_a_picture_without_pixels_is_refused() -> None:
     with pytest.raises(ValueError, match="0 x 5 pixels"):
-        GalleryPicture(name="a", before="a.jpg", after="b.jpg", width_px=0, height_px=5)
+        GalleryPicture(name="a", left="a.jpg", right="b.jpg", width_px=0, height_px=5)
 
 
 def test_the_page_names_no_address_outside_its_folder() -> None:
@@ -125,7 +153,8 @@ def test_the_policy_allows_exactly_the_pages_own_style_and_script() -> None:
     assert rules["default-src"] == "'none'"
     assert "unsafe" not in policies[0]
     for kind in ("style", "script"):
-        (text,) = parsed.raw[kind]
+        # The first script is data, which no browser runs.
+        text = parsed.raw[kind][-1]
         digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
         assert rules[f"{kind}-src"] == f"'sha256-{digest}'"
 
@@ -135,41 +164,53 @@ def test_no_tag_carries_a_style_or_a_handler_which_the_policy_would_refuse() -> 
         assert not [name for name in attrs if name == "style" or name.startswith("on")], tag
 
 
-def test_a_page_without_pictures_says_so_and_has_no_picture() -> None:
-    html = render(GalleryPage(title="t", subtitle=""))
-    parsed = Parsed(html)
+def test_a_page_without_pictures_says_so() -> None:
+    parsed = Parsed(render(GalleryPage(title="t", subtitle="")))
     assert "0 pictures" in parsed.text
-    assert "No picture was restyled." in parsed.text
-    assert parsed.attributes("img", "src") == []
-    assert "failed" not in parsed.text
+    assert "There is no picture to show." in parsed.text
+    assert parsed.attributes("input", "id") == []
 
 
-def test_every_failure_is_listed_with_its_reason_and_message() -> None:
-    failures = tuple(GalleryFailure(name=f"f{i}.jpg", reason=f"reason-{i}", message=f"Message {i}.") for i in range(3))
-    parsed = Parsed(render(GalleryPage(title="t", subtitle="", pictures=(picture(),), failures=failures)))
-    assert "3 failed" in parsed.text
-    for failure in failures:
-        for text in (failure.name, failure.reason, failure.message):
-            assert parsed.text.count(text) == 1
+def test_what_can_be_chosen_is_only_what_tells_pictures_apart() -> None:
+    look = Look(name="a", styles=("waves.jpg",))
+    alike = Parsed(render(GalleryPage(title="t", subtitle="", looks=(look,), pictures=(picture(),))))
+    assert alike.attributes("select", "id") == []
+    assert alike.attributes("input", "value") == ["50", "50"], "the two sliders, and no choice of outcomes"
+    mixed = Parsed(
+        render(
+            GalleryPage(
+                title="t",
+                subtitle="",
+                looks=(look, Look(name="b", styles=("scream.jpg", "waves.jpg"))),
+                pictures=(picture(), GalleryPicture(name="f", reason="undecodable", message="m", look=1)),
+            )
+        )
+    )
+    assert mixed.attributes("option", "value") == ["", "scream.jpg", "waves.jpg"]
+    assert mixed.attributes("input", "value") == ["", "done", "failed", "50", "50"]
 
 
-def test_facts_and_details_are_shown_with_their_labels() -> None:
+def test_the_script_is_told_all_of_a_picture_and_its_look() -> None:
     page = GalleryPage(
         title="Autumn",
         subtitle="After Van Gogh",
         facts=(("Pictures per hour", "214"),),
+        looks=(Look(name="autumn", styles=("waves.jpg",), settings=(("Seed", "7"),)),),
         pictures=(picture(details=(("Loss", "1.8"),)),),
     )
-    text = re.sub(r"\s+", " ", Parsed(render(page)).text)
-    for expected in ("Autumn", "After Van Gogh", "Pictures per hour214", "Loss1.8", "Size300 × 200 px", "1 picture "):
+    parsed = Parsed(render(page))
+    text = re.sub(r"\s+", " ", parsed.text)
+    for expected in ("Autumn", "After Van Gogh", "Pictures per hour214", "1 picture "):
         assert expected in text
-
-
-def test_the_shape_of_each_picture_is_known_before_it_loads_and_kept_within_bounds() -> None:
-    sizes = ((300, 200), (10, 1000), (1000, 10))
-    pictures = tuple(GalleryPicture(name="a", before="a.jpg", after="b.jpg", width_px=w, height_px=h) for w, h in sizes)
-    parsed = Parsed(render(GalleryPage(title="t", subtitle="", pictures=pictures)))
-    (style,) = parsed.raw["style"]
-    assert re.findall(r"#p(\d)\{--ratio:([\d.]+)\}", style) == [("1", "1.5000"), ("2", "0.4500"), ("3", "3.2000")]
-    assert parsed.attributes("img", "loading") == ["lazy"] * 6
-    assert parsed.attributes("img", "width") == ["300", "300", "10", "10", "1000", "1000"]
+    data = data_of(parsed)
+    assert data["looks"] == [{"name": "autumn", "styles": ["waves.jpg"], "settings": [["Seed", "7"]]}]
+    assert data["pictures"] == [
+        {
+            "name": "a.jpg",
+            "left": "before/a.jpg",
+            "right": "after/a.jpg",
+            "width": 300,
+            "height": 200,
+            "details": [["Loss", "1.8"]],
+        }
+    ]

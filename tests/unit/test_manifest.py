@@ -383,9 +383,9 @@ def test_what_is_left_out_has_its_default() -> None:
             "    queue: GPU",
             "spec.run.queue",
             "queue",
-            r"String should match pattern '^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$'",
+            "the text is not of this form",
             "'GPU'",
-            "",
+            "^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$",
         ),
         (
             "name: spring",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 
 import pytest
@@ -125,3 +126,28 @@ def test_a_manifest_that_changed_after_it_was_read_ahead_is_read_again(world: Wo
     world.submit(late, output={"prefix": "s3://shop/newer/"})
     world.tick()
     assert world.status(late).output_prefix == "s3://shop/newer/"
+
+
+def test_the_inbox_is_looked_at_after_the_jobs_so_that_new_manifests_do_not_wait_for_their_listing(
+    world: World,
+) -> None:
+    def submit_once(method: str, _subject: object) -> None:
+        if method == "list_jobs" and not world.cluster.created:
+            world.submit()
+
+    world.cluster.before = submit_once
+    world.tick()
+    assert len(world.cluster.created) == 1
+
+
+def test_many_manifests_that_are_deleted_at_once_are_ended_side_by_side_and_each_is_told(world: World) -> None:
+    for name in names():
+        world.submit(name)
+    world.tick()
+    for name in names():
+        world.remove(f"{name}.yaml")
+    both_there = threading.Barrier(2)
+    world.cluster.before = lambda method, _: both_there.wait(60) and None if method == "delete_job" else None
+    world.tick(4)
+    assert {world.status(name).phase for name in names()} == {Phase.CANCELLED}
+    assert world.cluster.jobs == {}

@@ -9,8 +9,8 @@ from datetime import timedelta
 import pytest
 
 from stylefleet import following, naming, status
+from stylefleet.cli import exit_codes
 from stylefleet.cli import retry as command
-from stylefleet.cli.main import exit_code_for
 from stylefleet.errors import ExitCode, NotFound, NothingToDo, RunUnderWay, StylefleetError
 from stylefleet.naming import Ref
 from stylefleet.policies.retry import retry_refused
@@ -118,7 +118,7 @@ def test_a_refusal_changes_nothing_and_has_its_exit_code(
     bucket.now += timedelta(hours=1)
     with pytest.raises(error) as caught:
         bucket.retry()
-    assert exit_code_for(caught.value) == code
+    assert exit_codes.of_error(caught.value) == code
     assert bucket.submitted() == bucket.run
 
 

@@ -11,12 +11,15 @@ import unicodedata
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from stylefleet import manifest as manifests
 from stylefleet import naming, status
 from stylefleet.cli import bucket as commands
+from stylefleet.cli import status as status_command
+from stylefleet.cli.options import Output
 from stylefleet.errors import FieldError, ManifestInvalid, printable
 from stylefleet.naming import Ref
 from stylefleet.price import Cost
@@ -93,8 +96,8 @@ def test_validate_shows_a_hostile_manifest_and_is_not_fooled_by_it(
     assert not any(line.startswith("0 errors: valid") for line in told.err.splitlines())
 
 
-@pytest.mark.parametrize("output", ["table", "json"])
-def test_a_hostile_status_is_shown_harmlessly(output: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("output", Output)
+def test_a_hostile_status_is_shown_harmlessly(output: Output, capsys: pytest.CaptureFixture[str]) -> None:
     store = MemoryStore("service", clock=lambda: NOW)
     hostile = Status(
         name="spring",
@@ -108,12 +111,13 @@ def test_a_hostile_status_is_shown_harmlessly(output: str, capsys: pytest.Captur
         errors=(FieldError(path=HOSTILE, message=HOSTILE), FieldError(path="", message="m")),
     )
     store.put(Ref("service", naming.status_key("spring")), status.to_json(hostile))
-    commands.status(store, "service", "spring", output=output)
+    status_command.status(store, "service", "spring", output=output, watch=False)
     told = capsys.readouterr().out
     assert raw(told) == set()
-    if output == "json":
-        assert json.loads(told)["message"] == HOSTILE
-    else:
+    if output in (Output.JSON, Output.YAML):
+        parse = json.loads if output == Output.JSON else yaml.safe_load
+        assert parse(told)["message"] == HOSTILE
+    elif output != Output.NAME:
         assert "1.50, estimated" in told
 
 

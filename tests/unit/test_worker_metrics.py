@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from prometheus_client import CollectorRegistry
 
 from stylefleet.worker_metrics import WorkerMetrics, memory_limit_bytes
 from tests.builders import FACTS
+from tests.monitoring.double import Double
 
 
 def samples(metrics: WorkerMetrics) -> dict[str, float]:
@@ -102,3 +104,18 @@ def test_the_limit_is_the_containers_or_else_the_machines_memory(
 
 def test_a_machine_without_control_groups_has_its_memory_as_limit(tmp_path: Path) -> None:
     assert memory_limit_bytes(tmp_path) == psutil.virtual_memory().total
+
+
+def families(registry: CollectorRegistry) -> dict[str, tuple[str, set[str]]]:
+    """Name -> type and labels."""
+    return {
+        family.name: (family.type, {label for sample in family.samples for label in sample.labels})
+        for family in registry.collect()
+    }
+
+
+def test_the_worker_with_which_dashboards_are_tested_has_the_series_of_a_real_one() -> None:
+    metrics = WorkerMetrics()
+    metrics.loaded(replace(FACTS, gpus=1), lambda: (1, 2))
+    metrics.stepped(steps=1, seconds=1.0, losses=np.array([1.0]), size_px=64)
+    assert families(metrics.registry) == families(Double().worker)

@@ -1,4 +1,4 @@
-"""The commands that talk to a bucket and nothing else: validate, submit, status, wait.
+"""The commands that talk to a bucket and nothing else: validate, submit, wait.
 
 Data goes to stdout, talk to stderr.
 """
@@ -9,19 +9,20 @@ from datetime import datetime
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
-from stylefleet import naming, price, submitting
-from stylefleet.errors import ExitCode, ManifestInvalid, NotFound, SettingsInvalid, printable
-from stylefleet.following import exit_code, follow, is_paused, read_status, submitted_run
+from stylefleet import price, submitting
+from stylefleet.cli import exit_codes
+from stylefleet.cli.diagnostics import print_errors
+from stylefleet.cli.output import print_table, shown
+from stylefleet.errors import ExitCode, ManifestInvalid, NotFound
+from stylefleet.following import follow, is_paused, read_status, submitted_run
 from stylefleet.manifest import Manifest
 from stylefleet.naming import Ref
 from stylefleet.price import Cost
 from stylefleet.status import Phase, Status
 from stylefleet.store import Store
-from stylefleet.store_s3 import S3Store, make_client
 
 COLOUR_BY_PHASE = {
     Phase.PAUSED: "blue",
@@ -33,9 +34,12 @@ COLOUR_BY_PHASE = {
 }
 
 
-def open_store(endpoint_url: str | None) -> S3Store:
-    """The S3 store of the command's options; credentials and region as AWS tools find them."""
-    return S3Store(make_client(endpoint_url, None))
+def open_store(endpoint_url: str | None, region: str | None) -> Store:
+    """The S3 store of the command's options; credentials, and a region that is not given, as AWS tools find them."""
+    # Here, since boto3 takes longer to load than everything else a command needs to see what is wrong with its input.
+    from stylefleet.store_s3 import S3Store, make_client
+
+    return S3Store(make_client(endpoint_url, region))
 
 
 def read_manifest(path: Path, tenant: str = "") -> tuple[str, bytes, Manifest]:
@@ -53,7 +57,7 @@ def validate(path: Path) -> None:
     try:
         name, _, _ = read_manifest(path)
     except ManifestInvalid as error:
-        print_errors(path.name, error)
+        print_errors(path, error)
         raise SystemExit(ExitCode.INVALID) from error
     Console().print(f"{name}: valid", highlight=False)
 
@@ -63,7 +67,7 @@ def submit(store: Store, bucket: str, path: Path, *, tenant: str, wait_for_end: 
     try:
         name, data, _ = read_manifest(path, tenant)
     except ManifestInvalid as error:
-        print_errors(path.name, error)
+        print_errors(path, error)
         return ExitCode.INVALID
     ref = submitting.put(store, bucket, name, data)
     say_submitted(store, ref, name)
@@ -77,23 +81,11 @@ def say_submitted(store: Store, ref: Ref, name: str) -> None:
     Console(stderr=True).print(f"submitted {ref}\n{more}", highlight=False)
 
 
-def status(store: Store, bucket: str, name: str, *, output: str) -> None:
-    """Print the status as a table or as the JSON document."""
-    if output == "json":
-        # Line by line, since only its own line breaks are ours; the escapes are JSON's own.
-        for line in store.get(Ref(bucket, naming.status_key(name))).data.decode().splitlines():
-            print(printable(line))
-        return
-    if output != "table":
-        raise SettingsInvalid(f"-o: found {output!r}, allowed are table and json")
-    Console().print(status_table(read_status(store, bucket, name)))
-
-
-def status_table(found: Status) -> Table:
-    """The status for a terminal."""
+def status_table(found: Status, *, now: datetime | None = None) -> Table:
+    """The status for a terminal; with `now`, its estimate is counted down from when it was written."""
     table = Table(show_header=False, box=None, pad_edge=False)
     colour = COLOUR_BY_PHASE.get(found.phase, "cyan")
-    table.add_row("name", _shown(found.name))
+    table.add_row("name", shown(found.name))
     table.add_row("phase", f"[{colour}]{found.phase.value}[/]")
     counts = f"{found.done} done, {found.failed} failed, {found.skipped} already there, {found.pending} to do"
     if found.pictures:
@@ -105,13 +97,14 @@ def status_table(found: Status) -> Table:
         ("report", found.report),
     ):
         if text:
-            table.add_row(label, _shown(text))
+            table.add_row(label, shown(text))
     if found.cost is not None:
-        table.add_row("cost", _shown(_cost_in_words(found.cost)))
+        table.add_row("cost", shown(_cost_in_words(found.cost)))
     if found.eta_seconds is not None and not found.phase.final:
-        table.add_row("ready in about", duration(found.eta_seconds))
+        since = (now - found.updated_at).total_seconds() if now and found.updated_at else 0.0
+        table.add_row("ready in about", duration(max(0.0, found.eta_seconds - since)))
     for error in found.errors if len(found.errors) > 1 else ():
-        table.add_row("error", _shown(str(error)))
+        table.add_row("error", shown(str(error)))
     return table
 
 
@@ -120,16 +113,13 @@ def _cost_in_words(cost: Cost) -> str:
     return f"{price.in_words(cost.actual, cost.currency)}{estimated}"
 
 
-def _shown(text: str) -> str:
-    """Text from the bucket or the cluster, as a terminal may show it."""
-    return escape(printable(text))
-
-
 def duration(seconds: float) -> str:
-    """`45 s`, `12 min`, `3.5 h`."""
+    """`45 s`, `12 min`, `3.5 h`, `4.2 d`."""
     if seconds < 90:
         return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 2 * 86_400 else f"{seconds / 86_400:.1f} d"
 
 
 def ready_in(found: Status, now: datetime) -> str:
@@ -142,9 +132,6 @@ def ready_in(found: Status, now: datetime) -> str:
 def wait(store: Store, bucket: str, name: str) -> ExitCode:
     """Follow the newest submission with a progress bar; Ctrl-C leaves it running."""
     console = Console(stderr=True)
-    run = submitted_run(store, bucket, name)
-    if run is None:
-        read_status(store, bucket, name)  # a run whose manifest was deleted has a status; or nobody knows the name
     last: Status | None = None
     columns = (
         TextColumn("[bold]{task.description}"),
@@ -153,21 +140,18 @@ def wait(store: Store, bucket: str, name: str) -> ExitCode:
         TextColumn("{task.fields[note]}"),
     )
     try:
+        run = submitted_run(store, bucket, name)
+        if run is None:
+            read_status(store, bucket, name)  # a run whose manifest was deleted has a status; or nobody knows the name
         with Progress(*columns, console=console) as progress:
-            bar = progress.add_task(_shown(name), total=None, note="waiting for the controller")
+            bar = progress.add_task(shown(name), total=None, note="waiting for the controller")
             for last in follow(store, bucket, name, run=run):
                 note = last.waiting_because or ready_in(last, store.now()) or last.phase.value
                 total = last.pictures or None
-                progress.update(bar, total=total, completed=last.pictures - last.pending, note=_shown(note))
+                progress.update(bar, total=total, completed=last.pictures - last.pending, note=shown(note))
     except KeyboardInterrupt:
-        console.print(f"\nstill running; come back with:  stylefleet wait {name}", highlight=False)
+        console.print(f"\nstill running; come back with:  stylefleet wait {name}", highlight=False, markup=False)
         return ExitCode.INTERRUPTED
     assert last is not None
-    Console().print(status_table(last))
-    return exit_code(last)
-
-
-def print_errors(file_name: str, error: ManifestInvalid) -> None:
-    console = Console(stderr=True, soft_wrap=True)
-    for one in error.errors:
-        console.print(f"{printable(file_name)}: {one}", markup=False, highlight=False)
+    print_table(status_table(last))
+    return exit_codes.of_ending(last)

@@ -20,6 +20,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from stylefleet import following, gallery, naming, receipt
 from stylefleet.cli import bucket as commands
+from stylefleet.cli import exit_codes
+from stylefleet.cli.folders import make_empty
 from stylefleet.errors import ExitCode, NotFound, SettingsInvalid, StylefleetError
 from stylefleet.local_s3 import LocalS3, local_s3
 from stylefleet.naming import Ref
@@ -50,7 +52,7 @@ def run(out: Path) -> ExitCode:
     started = time.monotonic()
     if not SAMPLES.is_dir():
         raise SettingsInvalid(f"{SAMPLES}: no samples; the demo runs from a clone of the repository")
-    _make_empty(out)
+    make_empty(out, marker=MARKER, maker="the demo", remedy="choose another folder with --out")
     if WORK_FOLDER.exists():
         shutil.rmtree(WORK_FOLDER)
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -78,18 +80,7 @@ def run(out: Path) -> ExitCode:
     }
     text = "\n".join(f"[bold]{label:18}[/]{path}" for label, path in lines.items())
     console.print(Panel(f"{text}\n\nopen  {page.resolve().as_uri()}", title=f"done in {seconds:.0f} s"))
-    return following.EXIT_CODE_BY_PHASE[final.phase]
-
-
-def _make_empty(out: Path) -> None:
-    """Make `out` an empty folder; what is in it is removed only where an earlier demo has made it."""
-    marker = out / MARKER
-    if out.exists() and not marker.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise SettingsInvalid(f"{out}: not empty, and not made by the demo; choose another folder with --out")
-    if out.exists():
-        shutil.rmtree(out)
-    out.mkdir(parents=True)
-    marker.touch()
+    return exit_codes.of_ending(final)
 
 
 @contextlib.contextmanager
@@ -177,12 +168,12 @@ def _follow(console: Console, shop: Shop) -> Status:
 
 def _collect(store: Store, out: Path, final: Status) -> Path:
     """Copy originals, results and the report to `out` and make the page."""
-    pictures, failures, engines = [], [], set()
+    pictures, engines = [], set()
     for listed in store.list(Ref(BUCKET, naming.receipts_prefix(GOOD, final.run))):
         for one in receipt.from_lines(store.get(listed.ref).data):
             name = one.content.rpartition("/")[2]
             if one.outcome == "failed":
-                failures.append(gallery.GalleryFailure(name=name, reason=one.reason, message=one.message))
+                pictures.append(gallery.GalleryPicture(name=name, reason=one.reason, message=one.message))
                 continue
             before = _save(store, one.content, out / "originals")
             after = _save(store, one.result, out / "restyled")
@@ -190,15 +181,14 @@ def _collect(store: Store, out: Path, final: Status) -> Path:
             pictures.append(
                 gallery.GalleryPicture(
                     name=name,
-                    before=before.relative_to(out).as_posix(),
-                    after=after.relative_to(out).as_posix(),
+                    left=before.relative_to(out).as_posix(),
+                    right=after.relative_to(out).as_posix(),
                     width_px=one.width_px,
                     height_px=one.height_px,
                     details=(
-                        ("size", f"{one.width_px} x {one.height_px} px"),
-                        ("steps", str(one.iterations)),
-                        ("optimizer", f"{one.stage_seconds.get('optimize', 0):.1f} s"),
-                        ("batch of", str(one.batch)),
+                        ("Steps", str(one.iterations)),
+                        ("Optimizer", f"{one.stage_seconds.get('optimize', 0):.1f} s"),
+                        ("In a batch of", str(one.batch)),
                     ),
                 )
             )
@@ -218,7 +208,6 @@ def _collect(store: Store, out: Path, final: Status) -> Path:
         subtitle="The Starry Night, with a little of The Scream",
         facts=tuple(facts),
         pictures=tuple(sorted(pictures, key=lambda p: p.name)),
-        failures=tuple(failures),
     )
     path = out / "index.html"
     path.write_text(gallery.render(page), encoding="utf-8")

@@ -14,9 +14,9 @@ from typing import Annotated
 import typer
 
 from stylefleet import __version__
-from stylefleet.cli import runs
-from stylefleet.cli.options import BucketOption, EndpointOption, NameArgument
-from stylefleet.errors import ExitCode, NotFound, PermanentError, StylefleetError, TransientError, printable
+from stylefleet.cli import authoring, config_files, pages, runs, views
+from stylefleet.cli.options import BucketOption, EndpointOption, NameArgument, RegionOption
+from stylefleet.errors import StylefleetError, printable
 from stylefleet.recipe import BACKBONES, PRESETS
 
 app = typer.Typer(
@@ -35,29 +35,17 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda number, _: os._exit(128 + number))
     try:
         app()
-    except StylefleetError as error:
+    except (StylefleetError, OSError) as error:
+        # An OSError: a folder that is not there, a file that may not be read, a port that is taken.
         _complain(error)
-        sys.exit(exit_code_for(error))
-    except OSError as error:
-        # A folder that is not there, a file that may not be read, a port that is taken.
-        _complain(error)
-        sys.exit(ExitCode.INVALID)
+        from stylefleet.cli import exit_codes
+
+        sys.exit(exit_codes.of_error(error))
 
 
 def _complain(error: Exception) -> None:
     sentences = "\n".join(printable(line) for line in str(error).split("\n"))
-    typer.secho(f"stylefleet: {sentences}", err=True, fg="red")
-
-
-def exit_code_for(error: StylefleetError) -> ExitCode:
-    """The exit code that says what kind of failure it was."""
-    if isinstance(error, NotFound):
-        return ExitCode.NOT_FOUND
-    if isinstance(error, TransientError):
-        return ExitCode.RETRYABLE
-    if isinstance(error, PermanentError):
-        return ExitCode.INVALID
-    return ExitCode.INTERNAL
+    typer.secho(f"stylefleet: {sentences}", err=True, fg=None if os.environ.get("NO_COLOR") else "red")
 
 
 @app.callback(invoke_without_command=True)
@@ -70,6 +58,12 @@ def _root(
         raise typer.Exit
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
+        return
+    commands: dict[str, object] = getattr(context.command, "commands", {})
+    command = commands.get(context.invoked_subcommand)
+    if command is not None and config_files.takes_settings(command):
+        context.obj = config_files.read(os.environ)
+        context.default_map = {context.invoked_subcommand: config_files.defaults_for(command, context.obj)}
 
 
 @app.command()
@@ -121,17 +115,9 @@ def stylize(
     )
 
 
-@app.command()
-def validate(
-    manifest: Annotated[Path, typer.Argument(help="The manifest file.")],
-) -> None:
-    """Check a manifest without touching any bucket.
-
-    Example: stylefleet validate spring-catalog.yaml
-    """
-    from stylefleet.cli import bucket as commands
-
-    commands.validate(manifest)
+app.command()(authoring.init)
+app.command()(authoring.validate)
+app.command()(authoring.explain)
 
 
 @app.command()
@@ -139,6 +125,7 @@ def plan(
     manifest: Annotated[Path, typer.Argument(help="The manifest file.")],
     bucket: BucketOption,
     endpoint: EndpointOption = None,
+    region: RegionOption = None,
     tenant: Annotated[
         str, typer.Option(help="In whose folder it would be, where there are tenants.", show_default=False)
     ] = "",
@@ -155,7 +142,7 @@ def plan(
     from stylefleet.settings import controller_settings
 
     settings = controller_settings({**os.environ, "STYLEFLEET_BUCKET": bucket})
-    store = commands.open_store(endpoint)
+    store = commands.open_store(endpoint, region)
     raise typer.Exit(command.run(store, manifest, settings, tenant=tenant, output=output))
 
 
@@ -164,6 +151,7 @@ def submit(
     manifest: Annotated[Path, typer.Argument(help="The manifest file; its name is metadata.name.")],
     bucket: BucketOption,
     endpoint: EndpointOption = None,
+    region: RegionOption = None,
     tenant: Annotated[
         str, typer.Option(help="Whose folder of the inbox it goes to, where there are tenants.", show_default=False)
     ] = "",
@@ -175,24 +163,8 @@ def submit(
     """
     from stylefleet.cli import bucket as commands
 
-    store = commands.open_store(endpoint)
+    store = commands.open_store(endpoint, region)
     raise typer.Exit(commands.submit(store, bucket, manifest, tenant=tenant, wait_for_end=wait))
-
-
-@app.command()
-def status(
-    name: NameArgument,
-    bucket: BucketOption,
-    endpoint: EndpointOption = None,
-    output: Annotated[str, typer.Option("-o", "--output", help="table or json.")] = "table",
-) -> None:
-    """Say how a run stands.
-
-    Example: stylefleet status spring-catalog -o json
-    """
-    from stylefleet.cli import bucket as commands
-
-    commands.status(commands.open_store(endpoint), bucket, name, output=output)
 
 
 @app.command()
@@ -200,21 +172,23 @@ def wait(
     name: NameArgument,
     bucket: BucketOption,
     endpoint: EndpointOption = None,
+    region: RegionOption = None,
 ) -> None:
-    """Show a run's progress until it has ended; the exit code says how (0 all, 3 partly, 2 rejected, 6 cancelled, 7
-    ended by its deadline or by too many failures).
+    """Show a run's progress until it has ended; the exit code says how: 0 all done, 3 some or all failed, 2 rejected, 6
+    cancelled, 7 ended by its deadline or by too many failures. Ctrl-C leaves it running, with 130.
 
     Example: stylefleet wait spring-catalog && echo done
     """
     from stylefleet.cli import bucket as commands
 
-    raise typer.Exit(commands.wait(commands.open_store(endpoint), bucket, name))
+    raise typer.Exit(commands.wait(commands.open_store(endpoint, region), bucket, name))
 
 
 @app.command()
 def top(
     bucket: BucketOption,
     endpoint: EndpointOption = None,
+    region: RegionOption = None,
     tenant: Annotated[str, typer.Option(help="This tenant's runs only.", show_default=False)] = "",
     once: Annotated[bool, typer.Option("--once", help="Print one frame and exit.")] = False,
     output: Annotated[str, typer.Option("-o", "--output", help="table or json (one document).")] = "table",
@@ -228,10 +202,17 @@ def top(
     from stylefleet.cli import bucket as commands
     from stylefleet.cli import top as command
 
-    command.run(commands.open_store(endpoint), bucket, tenant=tenant, once=once, output=output)
+    command.run(commands.open_store(endpoint, region), bucket, tenant=tenant, once=once, output=output)
 
 
-for _command in (runs.cancel, runs.pause, runs.resume, runs.retry, runs.audit):
+config = typer.Typer(help="The settings of these commands.", no_args_is_help=True)
+config.command("show")(views.show_config)
+app.add_typer(config, name="config")
+app.command()(views.status)
+app.command("list")(views.list_runs)
+app.command()(views.results)
+app.command()(views.logs)
+for _command in (runs.cancel, runs.pause, runs.resume, runs.retry, runs.audit, pages.gallery, pages.compare):
     app.command()(_command)
 
 

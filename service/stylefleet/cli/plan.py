@@ -10,7 +10,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from stylefleet import price as prices
-from stylefleet.cli.bucket import duration, print_errors, read_manifest
+from stylefleet.cli.bucket import duration, read_manifest
+from stylefleet.cli.diagnostics import print_errors
 from stylefleet.errors import ExitCode, ManifestInvalid, SettingsInvalid, printable
 from stylefleet.forecast import Forecast, forecast, to_document
 from stylefleet.planner import Pace
@@ -34,7 +35,7 @@ def run(store: Store, path: Path, settings: ControllerSettings, *, tenant: str, 
             workers_max=settings.parallelism_max,
         )
     except ManifestInvalid as error:
-        print_errors(path.name, error)
+        print_errors(path, error)
         return ExitCode.INVALID
     if output == "json":
         text = json.dumps(to_document(found), indent=2, ensure_ascii=False)

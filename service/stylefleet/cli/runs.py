@@ -6,10 +6,12 @@ from typing import Annotated
 
 import typer
 
-from stylefleet.cli.options import BucketOption, EndpointOption, NameArgument
+from stylefleet.cli.options import BucketOption, EndpointOption, NameArgument, RegionOption
 
 
-def cancel(name: NameArgument, bucket: BucketOption, endpoint: EndpointOption = None) -> None:
+def cancel(
+    name: NameArgument, bucket: BucketOption, endpoint: EndpointOption = None, region: RegionOption = None
+) -> None:
     """Stop a run; what is finished stays.
 
     Example: stylefleet cancel spring-catalog
@@ -17,10 +19,12 @@ def cancel(name: NameArgument, bucket: BucketOption, endpoint: EndpointOption = 
     from stylefleet.cli import bucket as buckets
     from stylefleet.cli import markers
 
-    markers.cancel(buckets.open_store(endpoint), bucket, name)
+    markers.cancel(buckets.open_store(endpoint, region), bucket, name)
 
 
-def pause(name: NameArgument, bucket: BucketOption, endpoint: EndpointOption = None) -> None:
+def pause(
+    name: NameArgument, bucket: BucketOption, endpoint: EndpointOption = None, region: RegionOption = None
+) -> None:
     """Have a run's workers end until it is resumed; they keep what they have. Its deadline goes on counting.
 
     Example: stylefleet pause spring-catalog
@@ -28,10 +32,12 @@ def pause(name: NameArgument, bucket: BucketOption, endpoint: EndpointOption = N
     from stylefleet.cli import bucket as buckets
     from stylefleet.cli import markers
 
-    markers.pause(buckets.open_store(endpoint), bucket, name)
+    markers.pause(buckets.open_store(endpoint, region), bucket, name)
 
 
-def resume(name: NameArgument, bucket: BucketOption, endpoint: EndpointOption = None) -> None:
+def resume(
+    name: NameArgument, bucket: BucketOption, endpoint: EndpointOption = None, region: RegionOption = None
+) -> None:
     """Go on with a run that was paused.
 
     Example: stylefleet resume spring-catalog
@@ -39,13 +45,14 @@ def resume(name: NameArgument, bucket: BucketOption, endpoint: EndpointOption = 
     from stylefleet.cli import bucket as buckets
     from stylefleet.cli import markers
 
-    markers.resume(buckets.open_store(endpoint), bucket, name)
+    markers.resume(buckets.open_store(endpoint, region), bucket, name)
 
 
 def retry(
     name: NameArgument,
     bucket: BucketOption,
     endpoint: EndpointOption = None,
+    region: RegionOption = None,
     wait: Annotated[bool, typer.Option("--wait", help="Stay until the run has ended.")] = False,
 ) -> None:
     """Submit a run's own manifest again: what failed, or was not done, is done; what has a result is left alone.
@@ -55,13 +62,14 @@ def retry(
     from stylefleet.cli import bucket as buckets
     from stylefleet.cli import retry as command
 
-    raise typer.Exit(command.retry(buckets.open_store(endpoint), bucket, name, wait_for_end=wait))
+    raise typer.Exit(command.retry(buckets.open_store(endpoint, region), bucket, name, wait_for_end=wait))
 
 
 def audit(
     name: NameArgument,
     bucket: BucketOption,
     endpoint: EndpointOption = None,
+    region: RegionOption = None,
     run: Annotated[
         str | None, typer.Option(help="A run of runs/NAME/ other than the newest.", show_default=False)
     ] = None,
@@ -75,4 +83,4 @@ def audit(
     from stylefleet.cli import audit as command
     from stylefleet.cli import bucket as buckets
 
-    raise typer.Exit(command.run(buckets.open_store(endpoint), bucket, name, run=run, output=output))
+    raise typer.Exit(command.run(buckets.open_store(endpoint, region), bucket, name, run=run, output=output))

@@ -1,0 +1,158 @@
+"""`list` and `status` say the same in every form, to people, pipes and programs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+import yaml
+
+from stylefleet import following, naming, status, status_reading
+from stylefleet.cli.options import Output
+from stylefleet.inbox import Submission
+from stylefleet.naming import Ref
+from stylefleet.price import Cost
+from stylefleet.status import Phase, Status
+from stylefleet.store_memory import MemoryStore
+from tests.builders import NOW, RUN, manifest_bytes
+from tests.command_line import Type, typing_for
+
+AT_WORK = Status(
+    name="spring",
+    run=RUN,
+    phase=Phase.RUNNING,
+    submission=Submission("etag", NOW - timedelta(hours=3)),
+    pictures=1200,
+    done=1000,
+    failed=7,
+    eta_seconds=600,
+    started_at=NOW - timedelta(hours=2),
+    updated_at=NOW,
+    cost=Cost(currency="EUR", estimated=9.0, actual=4.5),
+    output_prefix="s3://shop/" + "a-rather-long-folder/" * 8,
+)
+ENDED = replace(AT_WORK, name="autumn", phase=Phase.SUCCEEDED, done=1193, eta_seconds=None, finished_at=NOW)
+
+
+def put(store: MemoryStore, *found: Status) -> None:
+    for one in found:
+        store.put(Ref("service", naming.status_key(one.name)), status.to_json(one))
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    return MemoryStore("service", clock=lambda: NOW)
+
+
+@pytest.fixture
+def typed(store: MemoryStore, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Type:
+    return typing_for(store, monkeypatch, capsys)
+
+
+def test_runs_at_work_come_first_with_their_figures(store: MemoryStore, typed: Type) -> None:
+    put(store, ENDED, AT_WORK)
+    lines = typed("list").out.splitlines()
+    assert lines[0].split() == ["NAME", "PHASE", "DONE", "FAILED", "LEFT", "AGE", "COST"]
+    assert lines[1].split() == ["spring", "Running", "1,000", "7", "193", "3.0", "h", "EUR", "4.50"]
+    assert lines[2].split()[:4] == ["autumn", "Succeeded", "1,193", "7"]
+
+
+def test_a_table_in_a_pipe_is_whole_and_plain(store: MemoryStore, typed: Type) -> None:
+    put(store, AT_WORK)
+    answer = typed("list", "-o", "wide")
+    assert AT_WORK.output_prefix in answer.out
+    assert "\x1b" not in answer.out
+    assert all(line == line.rstrip() for line in answer.out.splitlines())
+
+
+@pytest.mark.parametrize("parse", [json.loads, yaml.safe_load], ids=["json", "yaml"])
+def test_programs_get_the_statuses_as_they_lie_in_the_bucket(
+    store: MemoryStore, typed: Type, parse: type, request: pytest.FixtureRequest
+) -> None:
+    put(store, AT_WORK, ENDED)
+    output = "json" if parse is json.loads else "yaml"
+    document = parse(typed("list", "-o", output).out)
+    assert document["notRead"] == 0
+    in_bucket = json.loads(store.get(Ref("service", "status/spring.json")).data)
+    assert document["runs"][0] == in_bucket
+    assert parse(typed("status", "spring", "-o", output).out) == in_bucket
+
+
+def test_names_come_one_a_line(store: MemoryStore, typed: Type) -> None:
+    put(store, AT_WORK, ENDED, replace(ENDED, name="fashion/winter"))
+    assert set(typed("list", "-o", "name").out.splitlines()) == {"spring", "autumn", "fashion/winter"}
+    assert typed("list", "--tenant", "fashion", "-o", "name").out == "fashion/winter\n"
+    assert typed("status", "spring", "-o", "name").out == "spring\n"
+
+
+def test_of_very_many_runs_the_newest_are_read_and_the_rest_is_told_on_stderr(
+    store: MemoryStore, typed: Type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(status_reading, "STATUSES_MAX", 2)
+    put(store, *(replace(ENDED, name=f"run-{number}") for number in range(5)))
+    answer = typed("list", "-o", "name")
+    assert len(answer.out.splitlines()) == 2
+    assert "3 left out" in answer.err
+
+
+@pytest.mark.parametrize("output", Output)
+def test_where_there_is_no_run_nothing_but_talk_is_said(typed: Type, output: Output) -> None:
+    answer = typed("list", "-o", output)
+    assert answer.code == 0
+    if output in (Output.TABLE, Output.WIDE):
+        assert answer.out == ""
+        assert "no run has a status in s3://service/status/" in answer.err
+
+
+def test_another_form_is_refused_with_those_that_there_are(typed: Type) -> None:
+    answer = typed("list", "-o", "xml")
+    assert answer.code == 2
+    for output in Output:
+        assert output in answer.err
+
+
+def test_the_form_can_be_set_once_for_all(store: MemoryStore, typed: Type, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(store, AT_WORK)
+    monkeypatch.setenv("STYLEFLEET_OUTPUT", "name")
+    assert typed("list").out == "spring\n"
+    assert typed("list", "-o", "json").out.startswith("{")
+
+
+def test_a_wide_status_has_the_run_and_its_times(store: MemoryStore, typed: Type) -> None:
+    put(store, AT_WORK)
+    assert RUN not in typed("status", "spring").out
+    wide = typed("status", "spring", "-o", "wide").out
+    assert RUN in wide
+    assert "2026-03-01 09:00:00+00:00" in wide
+
+
+def test_watching_shows_each_change_once_and_ends_as_wait_does(
+    store: MemoryStore, typed: Type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(store, AT_WORK)
+    later = iter([AT_WORK, replace(AT_WORK, eta_seconds=1), replace(AT_WORK, done=1100)])
+
+    def sleep(_seconds: float) -> None:
+        put(store, next(later, replace(AT_WORK, phase=Phase.PARTIALLY_SUCCEEDED, done=1193)))
+
+    monkeypatch.setattr(following.time, "sleep", sleep)
+    answer = typed("status", "spring", "--watch", "-o", "yaml")
+    documents = list(yaml.safe_load_all(answer.out))
+    assert [d["progress"]["done"] for d in documents] == [1000, 1100, 1193]
+    assert answer.code == 3
+
+
+def test_ctrl_c_while_watching_leaves_the_run_and_says_how_to_come_back(
+    store: MemoryStore, typed: Type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.put(Ref("service", "jobs/spring.yaml"), manifest_bytes("spring"))
+
+    def interrupted(_seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(following.time, "sleep", interrupted)
+    answer = typed("status", "spring", "--watch")
+    assert answer.code == 130
+    assert "stylefleet status spring --watch" in answer.err
