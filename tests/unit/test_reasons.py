@@ -9,6 +9,9 @@ from stylefleet.reasons import BROKEN, REASONS, REFUSED
 OTHERWISE = {
     "mask_shape": "becomes mask_invalid",
     "style_not_finite": "becomes style_invalid",
+    "gone": "a gallery's, of a picture that it cannot show",
+    "no_access": "the same",
+    "replaced": "the same",
 }
 """Words that no receipt has."""
 NOUNS = {"word": ("content", "mask", "start"), "noun": ("mask", "start"), "companion.noun": ("mask", "start")}
