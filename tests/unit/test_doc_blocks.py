@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import itertools
 import re
@@ -159,6 +160,18 @@ def test_every_command_in_a_sentence_has_its_name_and_options(call: str) -> None
         words = [*words[1:], ""]
     options = {option for parameter in command.params for option in parameter.opts}
     assert {word.partition("=")[0] for word in words if re.match(r"--?[a-z]", word)} <= options
+
+
+# --- Python ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", numbered(blocks("python")))
+def test_every_python_block_is_python_and_imports_what_is_there(text: str) -> None:
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "stylefleet":
+            # Without importing TensorFlow: the engine's names are those that it lists.
+            source = (ROOT / "service" / f"{node.module}".replace(".", "/") / "__init__.py").read_text()
+            assert [alias.name for alias in node.names if f'"{alias.name}"' not in source] == []
 
 
 # --- links ----------------------------------------------------------------------------------------------------------
