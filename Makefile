@@ -13,7 +13,7 @@ LOCKED := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 # Compile Python once, whatever the machine says: TensorFlow takes twice as long to import without its bytecode.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test check render bench fuzz soak sbom lock clean
+.PHONY: help demo test check render site bench fuzz soak sbom lock clean
 
 help:            ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -50,6 +50,9 @@ check: $(VENV)/dev.installed    ## formatting, lint, types, import rules
 
 render: $(VENV)/dev.installed   ## schema, dashboards and rules of the Helm chart, and k8s/ from the chart with its defaults
 	$(BIN)/python -m helm.render
+
+site: $(VENV)/dev.installed     ## the documents as a site in dist/site, which fetches nothing
+	$(BIN)/python -m mkdocs build
 
 bench: $(VENV)/dev.installed    ## speed and memory, as ratios measured in one run
 	$(BIN)/python -m benchmarks

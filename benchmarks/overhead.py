@@ -200,7 +200,7 @@ def _pretended(s3: LocalS3, count: int) -> Report:
     with (
         structlog.testing.capture_logs(),
         patch.object(worker, "load", lambda *_: loaded),
-        patch.object(engines, "stylize", _waits),
+        patch.object(engines, "optimize", _waits),
     ):
         worker.Worker(
             store=store,

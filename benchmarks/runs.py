@@ -32,7 +32,7 @@ def timed_iterates(engine: engines.Engine, photos: np.ndarray, style: np.ndarray
     """The iterates of photos uint8 [B, H, W, 3], with the time for style targets counted in."""
     clock = Clock()
     looks = engines.looks_for(engine, [[(style, 1.0)]], recipe)
-    for iterate in engines.stylize(engine, engines.Batch(contents=photos), looks, recipe):
+    for iterate in engines.optimize(engine, engines.Batch(contents=photos), looks, recipe):
         assert np.isfinite(iterate.losses).all()  # to have the losses means that the device is done
         seconds = clock.seconds
         with clock.pause():

@@ -203,14 +203,14 @@ class Optimizing:
         resume = [p.checkpoint.data for p in self._batch if p.checkpoint is not None]
         if resume:
             try:
-                yield from engines.stylize(engine, composed, looks, recipe, resume=resume)
+                yield from engines.optimize(engine, composed, looks, recipe, resume=resume)
             except engines.CheckpointCorrupt as error:
                 log.warning(
                     "checkpoint_unusable", contents=[str(p.task.content) for p in self._batch], error=str(error)
                 )
             else:
                 return
-        yield from engines.stylize(engine, composed, looks, recipe)
+        yield from engines.optimize(engine, composed, looks, recipe)
 
     def _keep(self, finished: Sequence[int]) -> None:
         """Put pictures that are finished into the outbox, while the others go on."""

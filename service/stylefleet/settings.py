@@ -226,6 +226,14 @@ def store_settings(environment: Mapping[str, str] = os.environ) -> StoreSettings
     )
 
 
+def client_settings(
+    *, bucket: str | None, endpoint_url: str | None, environment: Mapping[str, str] = os.environ
+) -> StoreSettings:
+    """What a program says where its service is; the environment says what it leaves out. Raises SettingsInvalid."""
+    given = {"STYLEFLEET_BUCKET": bucket, "STYLEFLEET_S3_ENDPOINT": endpoint_url}
+    return store_settings({**environment, **{name: value for name, value in given.items() if value is not None}})
+
+
 def controller_settings(environment: Mapping[str, str] = os.environ) -> ControllerSettings:
     """Raises SettingsInvalid."""
     store = store_settings(environment)

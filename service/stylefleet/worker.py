@@ -1,6 +1,6 @@
 """The worker: one shard, picture by picture. The same entry point in a pod and in a local process.
 
-shard --> note --> (fetch, decode) ahead --> batch of like sizes --> engine.stylize --> outbox: result --> receipt
+shard --> note --> (fetch, decode) ahead --> batch of like sizes --> engine.optimize --> outbox: result --> receipt
                                                                           | now and then, and when told to end
                                                                           +--> checkpoint, for the next attempt
 

@@ -84,7 +84,7 @@ class World:
             etag = self.memory.put(Ref("shop", f"catalog/{shade}.png"), data)
             self.tasks[shade] = replace(make_task(f"catalog/{shade}.png"), content_etag=etag)
 
-    def stylize(
+    def optimize(
         self, _engine: object, batch: Any, _looks: object, _recipe: object, *, resume: Sequence[bytes] | None = None
     ) -> Iterator[ScriptedIterate]:
         shades = [int(content[0, 0, 0]) for content in batch.contents]
@@ -169,6 +169,6 @@ def scripted(world: World) -> Iterator[World]:
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(worker, "load", lambda *_: loaded)
-        patch.setattr(engines, "stylize", world.stylize)
+        patch.setattr(engines, "optimize", world.optimize)
         patch.setattr(engines, "checkpoint_position", position)
         yield world

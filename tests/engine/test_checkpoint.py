@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from stylefleet import pictures
-from stylefleet.engine import Batch, CheckpointCorrupt, Engine, Iterate, checkpoint_position, stylize
+from stylefleet.engine import Batch, CheckpointCorrupt, Engine, Iterate, checkpoint_position, optimize
 from stylefleet.recipe import Recipe, Refinement
 from tests.engine.pictures import contents, looks, painting, photo, recipe
 
@@ -35,10 +35,10 @@ def batch_for(wanted: Recipe) -> Batch:
 def resumed_at(engine: Engine, wanted: Recipe, stop: int) -> tuple[list[bytes], Iterate]:
     """The checkpoints after the iterate with this number, and the last iterate of a run that goes on from them."""
     batch, made = batch_for(wanted), looks(engine, wanted)
-    iterate = next(itertools.islice(stylize(engine, batch, made, wanted), stop, None))
+    iterate = next(itertools.islice(optimize(engine, batch, made, wanted), stop, None))
     saved = [iterate.checkpoint(index) for index in range(2)]
     last = iterate
-    for last in stylize(engine, batch, made, wanted, resume=saved):  # noqa: B007
+    for last in optimize(engine, batch, made, wanted, resume=saved):  # noqa: B007
         pass
     return saved, last
 
@@ -46,7 +46,7 @@ def resumed_at(engine: Engine, wanted: Recipe, stop: int) -> tuple[list[bytes], 
 @pytest.mark.parametrize("case", CASES)
 def test_a_resumed_run_gives_the_bytes_of_an_uninterrupted_one(engine: Engine, case: str) -> None:
     wanted = recipe((32, 20), (48, 20), **CASES[case])
-    *iterates, whole = stylize(engine, batch_for(wanted), looks(engine, wanted), wanted)
+    *iterates, whole = optimize(engine, batch_for(wanted), looks(engine, wanted), wanted)
     for stop in range(len(iterates)):
         _, resumed = resumed_at(engine, wanted, stop)
         assert resumed.values.tobytes() == whole.values.tobytes()
@@ -58,9 +58,9 @@ def test_a_resumed_run_gives_the_bytes_of_an_uninterrupted_one(engine: Engine, c
 def test_one_picture_of_a_batch_is_resumed_alone(engine: Engine) -> None:
     wanted = recipe((32, 10), (48, 20))
     batch, made = batch_for(wanted), looks(engine, wanted)
-    first, *_, whole = stylize(engine, batch, made, wanted)
+    first, *_, whole = optimize(engine, batch, made, wanted)
     alone = Batch(contents=batch.contents[1:])
-    *_, resumed = stylize(engine, alone, made, wanted, resume=[first.checkpoint(1)])
+    *_, resumed = optimize(engine, alone, made, wanted, resume=[first.checkpoint(1)])
     assert np.abs(resumed.values[0] - whole.values[1]).max() < 1
 
 
@@ -86,7 +86,7 @@ def test_a_damaged_checkpoint_is_found(engine: Engine, case: str) -> None:
     with pytest.raises(CheckpointCorrupt):
         checkpoint_position(DAMAGE[case](saved[0]))
     with pytest.raises(CheckpointCorrupt):
-        stylize(engine, batch_for(wanted), looks(engine, wanted), wanted, resume=[saved[0], DAMAGE[case](saved[1])])
+        optimize(engine, batch_for(wanted), looks(engine, wanted), wanted, resume=[saved[0], DAMAGE[case](saved[1])])
 
 
 def test_a_checkpoint_of_another_recipe_or_place_is_not_taken(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,15 +94,15 @@ def test_a_checkpoint_of_another_recipe_or_place_is_not_taken(engine: Engine, mo
     batch, made = batch_for(wanted), looks(engine, wanted)
     early, late = resumed_at(engine, wanted, 0)[0], resumed_at(engine, wanted, 1)[0]
     with pytest.raises(ValueError, match="at one position"):
-        stylize(engine, batch, made, wanted, resume=[early[0], late[1]])
+        optimize(engine, batch, made, wanted, resume=[early[0], late[1]])
     with pytest.raises(ValueError, match="for each picture is needed, 2; found 1"):
-        stylize(engine, batch, made, wanted, resume=early[:1])
+        optimize(engine, batch, made, wanted, resume=early[:1])
     other = dataclasses.replace(wanted, content_weight=5e2)
     with pytest.raises(CheckpointCorrupt, match="another recipe"):
-        stylize(engine, batch, made, other, resume=early)
+        optimize(engine, batch, made, other, resume=early)
     monkeypatch.setattr("stylefleet.engine.checkpoint.ENGINE_VERSION", "0")
     with pytest.raises(CheckpointCorrupt, match="another version"):
-        stylize(engine, batch, made, wanted, resume=early)
+        optimize(engine, batch, made, wanted, resume=early)
 
 
 CHILD = """

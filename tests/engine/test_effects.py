@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from stylefleet import pictures
-from stylefleet.engine import Batch, Engine, Iterate, load_engine, looks_for, regions, run, stages, stylize
+from stylefleet.engine import Batch, Engine, Iterate, load_engine, looks_for, optimize, regions, run, stages
 from stylefleet.engine._tensorflow import tf
 from stylefleet.engine.colors import color_moments, luma
 from stylefleet.engine.evaluation import evaluate
@@ -301,7 +301,7 @@ def refined(engine: Engine, **changes: Any) -> tuple[Iterate, Iterate, Recipe]:
     detail = pictures.detail(original, BOX, 48, 32)[None]
     made = looks(engine, plain, contents=batch), looks(engine, fine, contents=batch)
     before = run(engine, Batch(contents=batch), made[0], plain)
-    *_, after = stylize(engine, Batch(contents=batch, details=(detail,)), made[1], fine)
+    *_, after = optimize(engine, Batch(contents=batch, details=(detail,)), made[1], fine)
     return before, after, fine
 
 

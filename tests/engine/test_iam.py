@@ -79,10 +79,10 @@ def test_the_workers_policy_lets_it_do_a_shard_and_grants_nothing_else(monkeypat
     shard = shard_in_the_bucket()
     policed = PolicedStore(shard.store, grants("worker"))
 
-    stop, stylize = Stop(), engines.stylize
+    stop, optimize = Stop(), engines.optimize
 
     def told_after_its_first_steps(*facts: Any, **options: Any) -> Iterator[engines.Iterate]:
-        for iterate in stylize(*facts, **options):
+        for iterate in optimize(*facts, **options):
             stop.tell()
             yield iterate
 
@@ -93,7 +93,7 @@ def test_the_workers_policy_lets_it_do_a_shard_and_grants_nothing_else(monkeypat
 
     died = Note(task_ids=frozenset([shard.tasks[0].task_id]), alone=False)
     shard.store.put(Ref(SERVICE, naming.attempt_key("spring", RUN, 0, "attempt-0")), note_to_json(died))
-    monkeypatch.setattr(engines, "stylize", told_after_its_first_steps)
+    monkeypatch.setattr(engines, "optimize", told_after_its_first_steps)
     with pytest.raises(Stopped):
         attempt("attempt-1", stop)
     monkeypatch.undo()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stylefleet.engine import Batch, Engine, members, stages, stylize
+from stylefleet.engine import Batch, Engine, members, optimize, stages
 from stylefleet.engine import programs as programs_module
 from stylefleet.engine._tensorflow import tf
 from stylefleet.engine.members import size_to_compute
@@ -16,18 +16,18 @@ FLAT = np.full((32, 48, 3), 128, np.uint8)
 
 def test_a_run_without_a_plateau_takes_every_step(engine: Engine) -> None:
     wanted = recipe((48, 30))
-    *_, last = stylize(engine, Batch(contents=contents(wanted)), looks(engine, wanted), wanted)
+    *_, last = optimize(engine, Batch(contents=contents(wanted)), looks(engine, wanted), wanted)
     assert last.iterations.tolist() == [30]
     assert last.iteration == last.iterations_total == 30
 
 
 def test_a_scale_ends_when_the_loss_stops_falling(engine: Engine) -> None:
     wanted = recipe((32, 200), (48, 200), plateau=0.05)
-    *_, last = stylize(engine, Batch(contents=contents(wanted)), looks(engine, wanted), wanted)
+    *_, last = optimize(engine, Batch(contents=contents(wanted)), looks(engine, wanted), wanted)
     assert 20 <= last.iterations[0] < 300
     assert last.finished.tolist() == [True]
     full = recipe((32, 200), (48, 200))
-    *_, without = stylize(engine, Batch(contents=contents(full)), looks(engine, full), full)
+    *_, without = optimize(engine, Batch(contents=contents(full)), looks(engine, full), full)
     assert last.losses[0] < 2.0 * without.losses[0]
 
 
@@ -43,7 +43,7 @@ def test_a_batch_becomes_smaller_as_its_members_finish(engine: Engine, monkeypat
     # The style itself as content: its loss cannot fall far.
     wanted = recipe((48, 100), plateau=0.08)
     batch = Batch(contents=contents(wanted, photo(), painting(), photo()[::-1]))
-    iterates = list(stylize(engine, batch, looks(engine, wanted), wanted))
+    iterates = list(optimize(engine, batch, looks(engine, wanted), wanted))
     last = iterates[-1]
     assert len(set(last.iterations.tolist())) > 1
     # Nothing was computed for a picture after its end.
@@ -55,7 +55,7 @@ def test_a_batch_becomes_smaller_as_its_members_finish(engine: Engine, monkeypat
     assert not first_done.finished.all()
     for picture in range(3):
         alone = Batch(contents=batch.contents[picture : picture + 1])
-        *_, single = stylize(engine, alone, looks(engine, wanted), wanted)
+        *_, single = optimize(engine, alone, looks(engine, wanted), wanted)
         assert single.losses[0] == pytest.approx(last.losses[picture], rel=0.05)
 
 
@@ -70,12 +70,12 @@ def test_nobody_waits_for_a_picture_that_finds_nothing_finite(engine: Engine, mo
 
     monkeypatch.setattr(stages, "problem_of", poisoned)
     wanted = recipe((48, 60), plateau=0.01)
-    *_, last = stylize(engine, Batch(contents=contents(wanted, photo(), FLAT)), looks(engine, wanted), wanted)
+    *_, last = optimize(engine, Batch(contents=contents(wanted, photo(), FLAT)), looks(engine, wanted), wanted)
     assert last.iterations[1] == 20
     assert np.isfinite(last.losses[0])
     assert not np.isfinite(last.losses[1])
     monkeypatch.undo()
-    *_, alone = stylize(engine, Batch(contents=contents(wanted)), looks(engine, wanted), wanted)
+    *_, alone = optimize(engine, Batch(contents=contents(wanted)), looks(engine, wanted), wanted)
     assert alone.losses[0] == pytest.approx(last.losses[0], rel=1e-3)
 
 
@@ -105,11 +105,11 @@ def test_rows_that_nobody_waits_for_are_computed_and_left_aside(
     """As on a GPU, where every shape is compiled anew; results are the same."""
     wanted = recipe((48, 60), plateau=0.08)
     batch = Batch(contents=contents(wanted, photo(), painting(), photo()[::-1]))
-    *_, free = stylize(engine, batch, looks(engine, wanted), wanted)
+    *_, free = optimize(engine, batch, looks(engine, wanted), wanted)
     always_full = size_to_compute
     monkeypatch.setattr(
         members, "size_to_compute", lambda alive, rows, **_: always_full(alive, rows, fixed_shapes=True)
     )
-    *_, fixed = stylize(engine, batch, looks(engine, wanted), wanted)
+    *_, fixed = optimize(engine, batch, looks(engine, wanted), wanted)
     assert fixed.iterations.tolist() == free.iterations.tolist()
     assert np.abs(fixed.values - free.values).max() < 1

@@ -11,7 +11,7 @@ import pytest
 
 from stylefleet import memory
 from stylefleet.checkpoints import CHECKPOINT_PIXELS_MAX
-from stylefleet.engine import Batch, Engine, checkpoint, lbfgs, stylize
+from stylefleet.engine import Batch, Engine, checkpoint, lbfgs, optimize
 from stylefleet.engine._tensorflow import tf
 from stylefleet.engine.descent import HISTORY_OF_LARGE
 from stylefleet.engine.lbfgs import Lbfgs
@@ -21,7 +21,7 @@ from tests.engine.pictures import contents, looks, recipe
 @pytest.mark.parametrize("case", [{}, {"optimizer": "adam"}])
 def test_a_scale_holds_nothing_of_the_one_before(engine: Engine, case: dict[str, Any]) -> None:
     wanted = recipe((32, 1), (48, 1), **case)
-    iterates = stylize(engine, Batch(contents=contents(wanted)), looks(engine, wanted), wanted)
+    iterates = optimize(engine, Batch(contents=contents(wanted)), looks(engine, wanted), wanted)
     coarse = next(iterates)
     picture = weakref.ref(coarse.raw)
     assert picture() is not None
@@ -35,7 +35,7 @@ def test_a_scale_holds_nothing_of_the_one_before(engine: Engine, case: dict[str,
 def test_a_resumed_run_does_not_hold_its_checkpoint_to_the_end(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = recipe((32, 2), (48, 1))
     batch, made = Batch(contents=contents(wanted)), looks(engine, wanted)
-    saved = next(stylize(engine, batch, made, wanted)).checkpoint(0)
+    saved = next(optimize(engine, batch, made, wanted)).checkpoint(0)
     found: list[weakref.ref[Any]] = []
     from_bytes = checkpoint.from_bytes
 
@@ -45,7 +45,7 @@ def test_a_resumed_run_does_not_hold_its_checkpoint_to_the_end(engine: Engine, m
         return read
 
     monkeypatch.setattr(checkpoint, "from_bytes", watched)
-    iterates = stylize(engine, batch, made, wanted, resume=[saved])
+    iterates = optimize(engine, batch, made, wanted, resume=[saved])
     next(iterates)
     gc.collect()
     assert [reference() for reference in found] == [None]

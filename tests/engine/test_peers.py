@@ -11,7 +11,7 @@ from benchmarks.method import SEED_LOOP, arrival
 from benchmarks.peers import Judge, Sample
 from benchmarks.problem import Problem
 
-from stylefleet.engine import Batch, Engine, looks_for, stylize
+from stylefleet.engine import Batch, Engine, looks_for, optimize
 from stylefleet.engine._tensorflow import tf
 from stylefleet.presets import recipe_for
 from stylefleet.recipe import Scale
@@ -82,7 +82,7 @@ def test_the_seed_loops_objective_is_the_engines_own_loss(engine: Engine, proble
     problem = replace(problem, recipe=recipe)
     looks = looks_for(engine, [[(problem.style, 1.0)]], problem.recipe)
     judge = Judge(problem)
-    for iterate in stylize(engine, Batch(contents=problem.photo[None]), looks, problem.recipe):
+    for iterate in optimize(engine, Batch(contents=problem.photo[None]), looks, problem.recipe):
         values = iterate.values
         assert values.min() > 0, "a clipped picture has another loss"
         assert values.max() < 255

@@ -8,7 +8,7 @@ import itertools
 import numpy as np
 import pytest
 
-from stylefleet.engine import Batch, Engine, Iterate, load_engine, looks_for, run, style_target, stylize
+from stylefleet.engine import Batch, Engine, Iterate, load_engine, looks_for, optimize, run, style_target
 from stylefleet.engine._tensorflow import tf
 from stylefleet.errors import ImageInvalid
 from stylefleet.presets import recipe_for
@@ -20,7 +20,7 @@ SMALL = recipe((32, 10), (48, 6))
 
 @pytest.fixture(scope="module")
 def iterates(engine: Engine) -> list[Iterate]:
-    return list(stylize(engine, Batch(contents=contents(SMALL)), looks(engine, SMALL), SMALL))
+    return list(optimize(engine, Batch(contents=contents(SMALL)), looks(engine, SMALL), SMALL))
 
 
 def test_iterates_count_up_to_the_total_and_grow_with_the_scales(iterates: list[Iterate]) -> None:
@@ -51,7 +51,7 @@ def test_the_loss_is_the_weighted_sum_of_the_terms_it_reports(iterates: list[Ite
 def test_within_a_scale_the_loss_falls(engine: Engine) -> None:
     wanted = recipe((48, 40))
     losses = [
-        float(i.losses[0]) for i in stylize(engine, Batch(contents=contents(wanted)), looks(engine, wanted), wanted)
+        float(i.losses[0]) for i in optimize(engine, Batch(contents=contents(wanted)), looks(engine, wanted), wanted)
     ]
     assert len(losses) == 4
     assert all(later < earlier for earlier, later in itertools.pairwise(losses))
@@ -142,7 +142,7 @@ def test_a_narrow_picture_keeps_its_shape(engine: Engine) -> None:
 
 def test_the_caller_may_stop_at_any_iterate(engine: Engine) -> None:
     wanted = recipe((32, 10_000))
-    for iterate in stylize(engine, Batch(contents=contents(wanted)), looks(engine, wanted), wanted):
+    for iterate in optimize(engine, Batch(contents=contents(wanted)), looks(engine, wanted), wanted):
         assert iterate.pixels.shape == (1, 21, 32, 3)
         break
 
@@ -182,7 +182,7 @@ def test_what_does_not_fit_together_is_refused_with_what_would(engine: Engine) -
         (plain(), good, dataclasses.replace(SMALL, content_weight=float("nan")), r"contentWeight: .*found: nan"),
     ]:
         with pytest.raises(ValueError, match=sentence):
-            next(stylize(engine, batch, given, wanted))
+            next(optimize(engine, batch, given, wanted))
 
 
 def test_an_engine_without_a_layer_to_look_at_is_refused() -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stylefleet.engine import Batch, Engine, stages, stylize
+from stylefleet.engine import Batch, Engine, optimize, stages
 from stylefleet.engine import backbone as backbones
 from stylefleet.engine import engine as engines
 from stylefleet.engine._tensorflow import tf
@@ -103,10 +103,10 @@ def test_a_large_picture_is_painted_in_tiles_without_a_seam(engine: Engine, monk
     wanted = recipe((48, 6), (96, 4))
     batch = Batch(contents=contents(wanted))
     made = looks(engine, wanted)
-    *_, whole = stylize(engine, batch, made, wanted)
+    *_, whole = optimize(engine, batch, made, wanted)
     monkeypatch.setattr(stages, "TILED_FROM_PIXELS", 5000)
     monkeypatch.setattr(engine.tiler, "_tile_px", 32)
-    *_, tiled = stylize(engine, batch, made, wanted)
+    *_, tiled = optimize(engine, batch, made, wanted)
     assert len(engine.tiler.tiles((64, 96))) == 6
     assert tiled.losses == pytest.approx(whole.losses, rel=1e-3)
     difference = np.abs(tiled.values - whole.values)[0].mean(axis=-1)

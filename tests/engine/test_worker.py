@@ -302,12 +302,12 @@ def test_an_attempt_that_goes_on_gives_the_bytes_of_one_that_was_never_ended(mon
     for shard in (whole, ended):
         shard.tasks[1] = replace(shard.tasks[0], task_id="another", output=Ref("shop", "restyled/a2.png"))
     whole.run()
-    stylize = engines.stylize
+    optimize = engines.optimize
     steps: list[int] = []
 
     def until(stop: Stop, count: int) -> Any:
         def stopping(*facts: Any, **options: Any) -> Any:
-            for iterate in stylize(*facts, **options):
+            for iterate in optimize(*facts, **options):
                 steps.append(iterate.iteration)
                 if len(steps) == count:
                     stop.tell()
@@ -317,11 +317,11 @@ def test_an_attempt_that_goes_on_gives_the_bytes_of_one_that_was_never_ended(mon
 
     for count in (1, 3, 5):  # in each scale, and in the refinement
         stop = Stop()
-        monkeypatch.setattr(engines, "stylize", until(stop, count))
+        monkeypatch.setattr(engines, "optimize", until(stop, count))
         with pytest.raises(Stopped):
             ended.run(replace(SETTINGS, attempt=f"ended-after-{count}"), stop=stop)
         assert len(list(ended.store.list(Ref("service", "checkpoints/")))) == 2
-    monkeypatch.setattr(engines, "stylize", until(Stop(), 0))
+    monkeypatch.setattr(engines, "optimize", until(Stop(), 0))
     ended.run(replace(SETTINGS, attempt="last"))
     assert steps == sorted(set(steps)), "no step was done twice"
     assert [r.iterations for r in ended.receipts().values()] == [r.iterations for r in whole.receipts().values()]

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from stylefleet import errors, naming, status
-from stylefleet.cli import bucket as commands
+from stylefleet import errors, following, naming, status
 from stylefleet.cli import exit_codes
 from stylefleet.errors import ExitCode, StoreUnavailable, StylefleetError
 from stylefleet.naming import Ref
@@ -143,7 +142,7 @@ def test_ctrl_c_while_waiting_is_130_and_says_how_to_come_back(
     def interrupted(_seconds: float) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(commands.time, "sleep", interrupted)
+    monkeypatch.setattr(following.time, "sleep", interrupted)
     answer = typed("wait", "spring")
     assert answer.code == 130
     assert "stylefleet wait spring" in answer.err

@@ -9,8 +9,7 @@ from datetime import timedelta
 import pytest
 import yaml
 
-from stylefleet import naming, status, status_reading
-from stylefleet.cli import bucket as buckets
+from stylefleet import following, naming, status, status_reading
 from stylefleet.cli.options import Output
 from stylefleet.inbox import Submission
 from stylefleet.naming import Ref
@@ -138,7 +137,7 @@ def test_watching_shows_each_change_once_and_ends_as_wait_does(
     def sleep(_seconds: float) -> None:
         put(store, next(later, replace(AT_WORK, phase=Phase.PARTIALLY_SUCCEEDED, done=1193)))
 
-    monkeypatch.setattr(buckets.time, "sleep", sleep)
+    monkeypatch.setattr(following.time, "sleep", sleep)
     answer = typed("status", "spring", "--watch", "-o", "yaml")
     documents = list(yaml.safe_load_all(answer.out))
     assert [d["progress"]["done"] for d in documents] == [1000, 1100, 1193]
@@ -153,7 +152,7 @@ def test_ctrl_c_while_watching_leaves_the_run_and_says_how_to_come_back(
     def interrupted(_seconds: float) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(buckets.time, "sleep", interrupted)
+    monkeypatch.setattr(following.time, "sleep", interrupted)
     answer = typed("status", "spring", "--watch")
     assert answer.code == 130
     assert "stylefleet status spring --watch" in answer.err

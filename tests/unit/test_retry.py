@@ -8,8 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from stylefleet import naming, status
-from stylefleet.cli import bucket as buckets
+from stylefleet import following, naming, status
 from stylefleet.cli import exit_codes
 from stylefleet.cli import retry as command
 from stylefleet.errors import ExitCode, NotFound, NothingToDo, RunUnderWay, StylefleetError
@@ -58,7 +57,7 @@ class Bucket:
         self.run = self.submitted()
 
     def submitted(self) -> str:
-        run = buckets.submitted_run(self.store, "service", "spring")
+        run = following.submitted_run(self.store, "service", "spring")
         assert run is not None
         return run
 

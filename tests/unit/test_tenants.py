@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stylefleet import following, naming, tenants
 from stylefleet import manifest as manifests
-from stylefleet import naming, tenants
 from stylefleet.cli import bucket as commands
 from stylefleet.cli import markers
 from stylefleet.cluster_namespaces import NamespacedCluster
@@ -440,18 +440,18 @@ def test_the_commands_go_to_a_tenants_folder_and_name_its_manifests_so(
         "submitted s3://service/jobs/art/spring.yaml\nwatch it:  stylefleet wait art/spring" in capsys.readouterr().err
     )
     shared.tick()
-    assert commands.read_status(shared.memory, "service", "art/spring").phase is Phase.RUNNING
+    assert following.read_status(shared.memory, "service", "art/spring").phase is Phase.RUNNING
     markers.cancel(shared.memory, "service", "art/spring")
     shared.tick(2)
     assert commands.wait(shared.memory, "service", "art/spring") is ExitCode.CANCELLED
     with pytest.raises(NotFound, match="spring: no status"):
-        commands.read_status(shared.memory, "service", "spring")
+        following.read_status(shared.memory, "service", "spring")
 
 
 def test_a_tenant_that_cannot_be_one_is_refused_before_anything_is_put(shared: Shared, tmp_path: Path) -> None:
     path = tmp_path / "spring.yaml"
     path.write_bytes(manifest_bytes("spring"))
-    with pytest.raises(SettingsInvalid, match=r"^--tenant: found 'art/deeper', allowed are"):
+    with pytest.raises(SettingsInvalid, match=r"^tenant: found 'art/deeper', allowed are"):
         commands.submit(shared.memory, "service", path, tenant="art/deeper", wait_for_end=False)
     assert shared.keys("service") == {}
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from stylefleet import naming, status
+from stylefleet import following, naming, status
 from stylefleet.cli import bucket as commands
 from stylefleet.errors import AccessDenied, ExitCode, NotFound, SettingsInvalid
 from stylefleet.naming import Ref
@@ -28,7 +28,7 @@ def put_status(store: MemoryStore, run: str, phase: Phase, reason: str = "") -> 
 
 def put_manifest(store: MemoryStore, suffix: str = ".yaml") -> str:
     store.put(Ref("service", f"jobs/spring{suffix}"), manifest_bytes("spring"))
-    run = commands.submitted_run(store, "service", "spring")
+    run = following.submitted_run(store, "service", "spring")
     assert run is not None
     return run
 
@@ -45,7 +45,7 @@ def test_the_end_of_an_older_run_is_not_taken_for_the_end_of_the_new(
         if len(sleeps) == 3:
             put_status(store, run, Phase.PARTIALLY_SUCCEEDED)
 
-    monkeypatch.setattr(commands.time, "sleep", sleep)
+    monkeypatch.setattr(following.time, "sleep", sleep)
     assert commands.wait(store, "service", "spring") is ExitCode.PARTLY_FAILED
     assert len(sleeps) == 3
 
@@ -55,7 +55,7 @@ def test_nobody_answers_is_said_after_a_while(store: MemoryStore, monkeypatch: p
     put_manifest(store)
     if older:
         put_status(store, "an-older-run", Phase.SUCCEEDED)
-    monkeypatch.setattr(commands.time, "sleep", lambda _: None)
+    monkeypatch.setattr(following.time, "sleep", lambda _: None)
     with pytest.raises(NotFound, match="no controller has answered"):
         commands.wait(store, "service", "spring")
 
@@ -90,12 +90,12 @@ def test_to_who_may_list_a_folder_only_a_refusal_is_that_nothing_is_there_yet(st
 
     narrow = Narrow("service", clock=lambda: NOW)
     with pytest.raises(NotFound, match="spring: no status"):
-        commands.read_status(narrow, "service", "spring")
+        following.read_status(narrow, "service", "spring")
     put_status(narrow, "r", Phase.RUNNING)
-    assert commands.read_status(narrow, "service", "spring").phase is Phase.RUNNING
+    assert following.read_status(narrow, "service", "spring").phase is Phase.RUNNING
     narrow.refuses_all = True
     with pytest.raises(AccessDenied):
-        commands.read_status(narrow, "service", "spring")
+        following.read_status(narrow, "service", "spring")
 
 
 def test_ctrl_c_leaves_the_run_and_does_not_look_like_its_end(
@@ -106,7 +106,7 @@ def test_ctrl_c_leaves_the_run_and_does_not_look_like_its_end(
     def interrupted(_seconds: float) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(commands.time, "sleep", interrupted)
+    monkeypatch.setattr(following.time, "sleep", interrupted)
     assert commands.wait(store, "service", "spring") == 130
     assert "come back with:  stylefleet wait spring" in capsys.readouterr().err
 

@@ -5,9 +5,6 @@ Data goes to stdout, talk to stderr.
 
 from __future__ import annotations
 
-import itertools
-import time
-from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -15,29 +12,18 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
-from stylefleet import manifest as manifests
-from stylefleet import naming, price, yaml_positions
-from stylefleet import status as statuses
+from stylefleet import price, submitting
 from stylefleet.cli import exit_codes
 from stylefleet.cli.diagnostics import print_errors
 from stylefleet.cli.output import print_table, shown
-from stylefleet.errors import (
-    AccessDenied,
-    ExitCode,
-    ManifestInvalid,
-    NotFound,
-    RecordUnreadable,
-    SettingsInvalid,
-)
+from stylefleet.errors import ExitCode, ManifestInvalid, NotFound
+from stylefleet.following import follow, is_paused, read_status, submitted_run
 from stylefleet.manifest import Manifest
 from stylefleet.naming import Ref
 from stylefleet.price import Cost
 from stylefleet.status import Phase, Status
 from stylefleet.store import Store
 
-POLL_SECONDS = 1.0
-ANSWER_SECONDS_MAX = 120.0
-"""How long to wait for a controller's first word on a submission."""
 COLOUR_BY_PHASE = {
     Phase.PAUSED: "blue",
     Phase.SUCCEEDED: "green",
@@ -57,20 +43,13 @@ def open_store(endpoint_url: str | None, region: str | None) -> Store:
 
 
 def read_manifest(path: Path, tenant: str = "") -> tuple[str, bytes, Manifest]:
-    """What the manifest is called in the inbox, its bytes, and what they say; raises ManifestInvalid with every broken
-    rule, and SettingsInvalid for another tenant's name than there can be."""
-    if tenant and not naming.NAME_PATTERN.fullmatch(tenant):
-        raise SettingsInvalid(f"--tenant: found {tenant!r}, allowed are {naming.NAME_RULE}")
+    """What the manifest is called in the inbox, its bytes, and what they say; raises what `submitting.checked` does."""
     try:
         data = path.read_bytes()
     except FileNotFoundError as error:
         raise NotFound(f"{path}: no such file") from error
-    document = yaml_positions.parse(data).data
-    metadata = document.get("metadata") if isinstance(document, dict) else None
-    name = metadata.get("name") if isinstance(metadata, dict) else None
-    # Whatever the file is called here: in the inbox it is called after its metadata.name.
-    full_name = naming.full_name(tenant, str(name))
-    return full_name, data, manifests.parse(data, name=full_name)
+    name, manifest = submitting.checked(data, tenant)
+    return name, data, manifest
 
 
 def validate(path: Path) -> None:
@@ -90,12 +69,7 @@ def submit(store: Store, bucket: str, path: Path, *, tenant: str, wait_for_end: 
     except ManifestInvalid as error:
         print_errors(path, error)
         return ExitCode.INVALID
-    ref = Ref(bucket, f"{naming.INBOX_PREFIX}{name}.yaml")
-    twins = [found for found in manifests_called(store, bucket, name) if found != ref]
-    if twins:
-        raise SettingsInvalid(f"{twins[0]} has this name already; delete it first, or choose another metadata.name")
-    store.delete(Ref(bucket, naming.cancel_key(name)))
-    store.put(ref, data, content_type="application/yaml")
+    ref = submitting.put(store, bucket, name, data)
     say_submitted(store, ref, name)
     return wait(store, bucket, name) if wait_for_end else ExitCode.OK
 
@@ -105,36 +79,6 @@ def say_submitted(store: Store, ref: Ref, name: str) -> None:
     paused = is_paused(store, ref.bucket, name)
     more = f"it is paused:  stylefleet resume {name}" if paused else f"watch it:  stylefleet wait {name}"
     Console(stderr=True).print(f"submitted {ref}\n{more}", highlight=False)
-
-
-def is_paused(store: Store, bucket: str, name: str) -> bool:
-    """Whether the marker is there."""
-    ref = Ref(bucket, naming.pause_key(name))
-    return any(o.ref == ref for o in store.list(ref))
-
-
-def manifests_called(store: Store, bucket: str, name: str) -> list[Ref]:
-    """The files in the inbox that are called `name`; the first is the one that counts."""
-    listed = store.list(Ref(bucket, f"{naming.INBOX_PREFIX}{name}."))
-    return [o.ref for o in listed if naming.manifest_name(o.ref.key) == name]
-
-
-def read_status(store: Store, bucket: str, name: str) -> Status:
-    """Raises NotFound where the controller has not seen the manifest yet, or there is none."""
-    ref = Ref(bucket, naming.status_key(name))
-    try:
-        data = store.get(ref).data
-    except (NotFound, AccessDenied) as error:
-        # To who may list some folders only, S3 says 403 of what is not there.
-        if isinstance(error, AccessDenied) and any(found.ref == ref for found in store.list(ref)):
-            raise
-        raise NotFound(
-            f"{name}: no status in s3://{bucket}/{naming.STATUS_PREFIX}; is a controller running?"
-        ) from error
-    try:
-        return statuses.from_json(data)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise RecordUnreadable(f"{ref}: this is no status that this version reads: {error!r}") from error
 
 
 def status_table(found: Status, *, now: datetime | None = None) -> Table:
@@ -183,41 +127,6 @@ def ready_in(found: Status, now: datetime) -> str:
     if found.eta_seconds is None or found.phase.final or found.updated_at is None:
         return ""
     return f"ready in about {duration(max(0.0, found.eta_seconds - (now - found.updated_at).total_seconds()))}"
-
-
-def follow(store: Store, bucket: str, name: str, *, run: str | None) -> Iterator[Status]:
-    """The status each second until it is final. Of `run`, where given: an older one's is not what is asked for.
-
-    Raises NotFound where no controller speaks of it within ANSWER_SECONDS_MAX.
-    """
-    answered = False
-    for waited in itertools.count():
-        found = status_or_none(store, bucket, name)
-        if found is not None and (run is None or found.run == run):
-            yield found
-            if found.phase.final:
-                return
-            run, answered = found.run, True
-        if not answered and waited * POLL_SECONDS > ANSWER_SECONDS_MAX:
-            raise NotFound(f"{name}: no controller has answered within {ANSWER_SECONDS_MAX:.0f} s; is one running?")
-        time.sleep(POLL_SECONDS)
-
-
-def status_or_none(store: Store, bucket: str, name: str) -> Status | None:
-    """None where the controller has not seen the manifest yet."""
-    try:
-        return read_status(store, bucket, name)
-    except NotFound:
-        return None
-
-
-def submitted_run(store: Store, bucket: str, name: str) -> str | None:
-    """The run of the manifest that is in the inbox now; None where there is none. Raises NotFound (bucket)."""
-    refs = manifests_called(store, bucket, name)
-    if not refs:
-        return None
-    found = store.get(refs[0])
-    return naming.run_id(name, found.data, found.modified_at)
 
 
 def wait(store: Store, bucket: str, name: str) -> ExitCode:

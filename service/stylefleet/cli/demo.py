@@ -18,7 +18,7 @@ from rich.markup import escape
 from rich.panel import Panel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from stylefleet import gallery, naming, receipt
+from stylefleet import following, gallery, naming, receipt
 from stylefleet.cli import bucket as commands
 from stylefleet.cli import exit_codes
 from stylefleet.cli.folders import make_empty
@@ -132,7 +132,7 @@ def _statuses(shop: Shop, name: str) -> Iterator[Status]:
         if shop.controller.poll() is not None:
             raise StylefleetError(f"the controller ended with code {shop.controller.returncode}; see controller.log")
         with contextlib.suppress(NotFound):
-            found = commands.read_status(shop.store, BUCKET, name)
+            found = following.read_status(shop.store, BUCKET, name)
             yield found
             if found.phase.final:
                 return

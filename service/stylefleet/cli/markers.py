@@ -5,21 +5,22 @@ from __future__ import annotations
 from rich.console import Console
 
 from stylefleet import naming
-from stylefleet.cli.bucket import is_paused, manifests_called
 from stylefleet.errors import NotFound
+from stylefleet.following import is_paused
 from stylefleet.naming import Ref
 from stylefleet.store import Store
+from stylefleet.submitting import mark
 
 
 def cancel(store: Store, bucket: str, name: str) -> None:
     """Put the marker that stops the run; raises NotFound where there is no such manifest."""
-    _put(store, bucket, name, naming.cancel_key(name))
+    mark(store, bucket, name, naming.cancel_key(name))
     _say(f"cancelling {name}; what is finished stays")
 
 
 def pause(store: Store, bucket: str, name: str) -> None:
     """Put the marker that keeps workers from the run; raises NotFound where there is no such manifest."""
-    _put(store, bucket, name, naming.pause_key(name))
+    mark(store, bucket, name, naming.pause_key(name))
     _say(f"pausing {name}; its workers end and keep what they have\ngo on with:  stylefleet resume {name}")
 
 
@@ -30,12 +31,6 @@ def resume(store: Store, bucket: str, name: str) -> None:
         raise NotFound(f"{name}: not paused: there is no {ref}")
     store.delete(ref)
     _say(f"going on with {name}\nwatch it:  stylefleet wait {name}")
-
-
-def _put(store: Store, bucket: str, name: str, key: str) -> None:
-    if not manifests_called(store, bucket, name):
-        raise NotFound(f"{name}: no manifest in s3://{bucket}/{naming.INBOX_PREFIX}")
-    store.put(Ref(bucket, key), b"")
 
 
 def _say(text: str) -> None:

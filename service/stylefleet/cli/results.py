@@ -15,8 +15,7 @@ from typing import Literal
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from stylefleet import naming
-from stylefleet.cli import bucket as buckets
+from stylefleet import following, naming
 from stylefleet.cli.options import Output
 from stylefleet.cli.output import print_document, say, stream_documents
 from stylefleet.errors import ExitCode, NotFound, RecordUnreadable, printable
@@ -52,7 +51,7 @@ def run(store: Store, bucket: str, name: str, *, output: Output, folder: Path | 
 
 
 def _prefix(store: Store, bucket: str, name: str) -> Ref:
-    found = buckets.read_status(store, bucket, name)
+    found = following.read_status(store, bucket, name)
     if not found.output_prefix:
         raise NotFound(f"{name}: no results yet: the run is {found.phase.value}")
     try:

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from stylefleet import naming, picture_files, pictures, receipt
-from stylefleet.cli import bucket as buckets
+from stylefleet import following, naming, picture_files, pictures, receipt
 from stylefleet.cli.folders import make_empty
 from stylefleet.errors import AccessDenied, ImageInvalid, NotFound, PreconditionFailed
 from stylefleet.gallery import Look
@@ -48,7 +47,7 @@ def read_run(store: Store, bucket: str, asked: str) -> RunPictures:
     """The newest run of a name, which may still go on, or the one that is asked for as NAME@RUN. Raises NotFound where
     none was planned."""
     name, _, run = asked.partition("@")
-    status = None if run else buckets.read_status(store, bucket, name)
+    status = None if run else following.read_status(store, bucket, name)
     run = status.run if status else run
     plan = load_plan(store, bucket, name, run)
     if plan is None:

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from stylefleet import following
 from stylefleet import status as statuses
 from stylefleet.cli import bucket as buckets
 from stylefleet.cli import exit_codes
@@ -23,7 +24,7 @@ from stylefleet.store import Store
 def status(store: Store, bucket: str, name: str, *, output: Output, watch: bool) -> ExitCode:
     """Print the status; with `watch` again whenever it has changed, until the run has ended. Raises NotFound."""
     if not watch:
-        _print(buckets.read_status(store, bucket, name), output)
+        _print(following.read_status(store, bucket, name), output)
         return ExitCode.OK
     try:
         return _watch(store, bucket, name, output)
@@ -33,17 +34,17 @@ def status(store: Store, bucket: str, name: str, *, output: Output, watch: bool)
 
 
 def _watch(store: Store, bucket: str, name: str, output: Output) -> ExitCode:
-    run = buckets.submitted_run(store, bucket, name)
+    run = following.submitted_run(store, bucket, name)
     if run is None:
-        buckets.read_status(store, bucket, name)
+        following.read_status(store, bucket, name)
     found: Status | None = None
-    following = buckets.follow(store, bucket, name, run=run)
+    statuses_of_run = following.follow(store, bucket, name, run=run)
     if output in (Output.TABLE, Output.WIDE) and sys.stdout.isatty():
         with Live(console=Console(highlight=False), auto_refresh=False) as live:
-            for found in following:
+            for found in statuses_of_run:
                 live.update(_table(found, output, now=store.now()), refresh=True)
     else:
-        for status in following:
+        for status in statuses_of_run:
             if not status.same_as(found):
                 if found is not None and output != Output.NAME:
                     print("---" if output == Output.YAML else "")

@@ -55,7 +55,7 @@ def run(
         )
         looks = engines.looks_for(engine, [[(style, 1.0) for style in inputs.styles]], recipe, inputs.batch["contents"])
     batch = engines.Batch(**inputs.batch)
-    iterate = _last(engines.stylize(engine, batch, looks, recipe), recipe.iterations_total, console)
+    iterate = _last(engines.optimize(engine, batch, looks, recipe), recipe.iterations_total, console)
     out.write_bytes(
         pictures.encode(
             iterate.values[0] if output.depth == 16 else iterate.pixels[0],

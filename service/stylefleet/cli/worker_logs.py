@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from stylefleet import naming
-from stylefleet.cli import bucket as buckets
+from stylefleet import following, naming
 from stylefleet.cli.output import say
 from stylefleet.errors import (
     AccessDenied,
@@ -41,7 +40,7 @@ def run(
     tail: int,
 ) -> None:
     """Print them, each line with its worker before it. Raises NotFound where there are none."""
-    found_run = buckets.read_status(store, bucket, name).run
+    found_run = following.read_status(store, bucket, name).run
     if cluster == "local":
         where = f"{folder}/"
         logs = _of_files(folder, naming.job_name(name, found_run), tail)
