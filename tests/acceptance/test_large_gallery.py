@@ -104,6 +104,21 @@ def test_outcome_and_style_are_chosen_together(tab: Tab, page: Path) -> None:
     assert tab.evaluate("document.querySelector('#shown').textContent") == "2,500 of 5,000"
 
 
+def test_a_run_is_chosen_by_its_name_and_each_picture_says_whose_it_is(tab: Tab, page: Path) -> None:
+    tab.open(page, laid_out=LAID_OUT)
+    runs = (
+        "[...new Set([...document.querySelectorAll('.card .size')].map((e) => e.textContent).filter(Boolean))].sort()"
+    )
+    assert tab.evaluate(runs) == ["spring", "winter"]
+    tab.evaluate(
+        "(() => { const e = document.querySelector('#style');"
+        "e.selectedIndex = [...e.options].findIndex((one) => one.textContent === 'winter');"
+        "e.dispatchEvent(new Event('input', {bubbles: true})); })()"
+    )
+    assert tab.evaluate(runs) == ["winter"]
+    assert tab.evaluate("document.querySelector('#shown').textContent") == "2,500 of 5,000"
+
+
 def test_a_failed_picture_says_why_in_the_overview_and_in_the_view(tab: Tab, page: Path) -> None:
     tab.open(page, laid_out=LAID_OUT)
     tab.evaluate("document.querySelector('[value=failed]').click()")

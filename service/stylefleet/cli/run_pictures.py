@@ -81,7 +81,7 @@ def settings_of(recipe: Recipe) -> tuple[tuple[str, str], ...]:
         ("Style weight", f"{recipe.style_weight:g}"),
         ("Smoothing", f"{recipe.tv_weight:g}"),
         ("Colours", recipe.colors),
-        ("Scales", ", ".join(f"{s.size_px} px" for s in recipe.scales)),
+        ("Scales", ", ".join(str(s.size_px) for s in recipe.scales) + " px"),
         ("Optimizer", recipe.optimizer),
         ("Start", recipe.start),
         ("Seed", str(recipe.seed)),
