@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from stylefleet import pictures
 from stylefleet.cli import gallery
 from stylefleet.errors import ExitCode, NotFound, SettingsInvalid
 from stylefleet.naming import Ref
@@ -64,6 +65,18 @@ def test_full_copies_the_very_bytes_and_what_browsers_do_not_show_in_a_form_that
     converted = tmp_path / "out" / shown["print.tif"]["fullLeft"]
     assert Image.open(io.BytesIO(converted.read_bytes())).format == "WEBP"
     assert colour_of(converted) == pytest.approx(BEFORE, abs=6)
+
+
+def test_a_print_that_has_no_preview_in_little_memory_is_shown_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = MemoryStore("service", "shop")
+    put_run(store, keys=("catalog/print.png",))
+    store.put(Ref("shop", "catalog/print.png"), picture(BEFORE, format="PNG", size=(1000, 500)))
+    monkeypatch.setattr(pictures, "PREVIEW_PIXELS_MAX", 400_000)
+    one = make(store, tmp_path / "out")["print.png"]
+    with Image.open(tmp_path / "out" / one["left"]) as opened:
+        assert opened.size == (480, 240)
 
 
 def test_names_of_users_never_become_names_of_files(tmp_path: Path) -> None:

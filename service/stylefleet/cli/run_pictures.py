@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from stylefleet import naming, picture_files, pictures, receipt
 from stylefleet.cli import bucket as buckets
@@ -144,6 +147,7 @@ class Folder:
         """Empties the folder where an earlier gallery has made it; raises SettingsInvalid for other files."""
         self.path = path
         self._full = full
+        self._one_at_a_time = threading.Lock()
         make_empty(path, marker=_MARKER, maker="a gallery", remedy="choose another with --to")
         for sub in ("thumbnails", *(("pictures",) if full else ())):
             (path / sub).mkdir()
@@ -168,9 +172,21 @@ class Folder:
 
     def _thumbnail(self, wanted: Wanted, data: bytes) -> str:
         small = f"thumbnails/{wanted.stem}.webp"
-        pixels = pictures.preview(data, THUMBNAIL_PX)
+        pixels = self._small(data)
         (self.path / small).write_bytes(pictures.encode(pixels, format="webp", quality=THUMBNAIL_QUALITY))
         return small
+
+    def _small(self, data: bytes) -> np.ndarray:
+        try:
+            return pictures.preview(data, THUMBNAIL_PX)
+        except ImageInvalid as error:
+            if error.reason != "too_many_pixels":
+                raise
+        # A print has no preview in little memory; here, unlike in a controller, there is enough for one at a time.
+        with self._one_at_a_time:
+            whole = pictures.decode(data)
+            factor = THUMBNAIL_PX / max(whole.shape[:2])
+            return pictures.resize(whole, *(max(1, round(factor * edge)) for edge in (whole.shape[1], whole.shape[0])))
 
     def _whole(self, wanted: Wanted, data: bytes) -> str:
         image = picture_files.opened(data, pixels_max=pictures.PIXELS_MAX, bytes_max=pictures.BYTES_MAX)
