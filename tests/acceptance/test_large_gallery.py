@@ -75,8 +75,13 @@ def test_words_find_pictures_and_escape_brings_all_back(tab: Tab, page: Path) ->
     search(tab, "SUMMER 0123")
     assert tab.evaluate(NAMES) == [f"shoes/summer/model-{number:05}.jpg" for number in (123, *range(1230, 1240))]
     assert tab.evaluate("document.querySelector('#shown').textContent") == "11 of 5,000"
+    tab.evaluate("document.querySelector('[value=done]').click()")
+    tab.evaluate("document.querySelector('#search').focus()")
     tab.key("Escape")
     assert tab.evaluate("document.querySelector('#search').value") == ""
+    assert tab.evaluate("document.querySelector('.tools').elements.outcome.value") == "", (
+        "all of them, whatever hid some"
+    )
     assert tab.evaluate("document.querySelector('#shown').textContent") == ""
     search(tab, "no such")
     assert tab.evaluate("document.querySelector('#nothing').hidden") is False

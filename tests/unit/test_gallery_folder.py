@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from stylefleet import pictures
+from stylefleet import naming, pictures, receipt
 from stylefleet.cli import gallery
 from stylefleet.errors import ExitCode, NotFound, SettingsInvalid
 from stylefleet.naming import Ref
 from stylefleet.plan import StyleShare
 from stylefleet.store_memory import MemoryStore
 from tests.bucket_runs import AFTER, BEFORE, BUCKET, picture, put_run
+from tests.builders import RUN, failed_receipt
 
 
 def data_of(folder: Path) -> dict[str, Any]:
@@ -95,6 +96,16 @@ def test_failed_pictures_are_there_with_reason_and_sentence(tmp_path: Path) -> N
     one = make(store, tmp_path / "out")["broken.jpg"]
     assert (one["reason"], one["message"]) == ("undecodable", "cannot be decoded")
     assert "left" not in one
+
+
+def test_of_two_receipts_about_one_picture_the_first_counts_as_for_the_report(tmp_path: Path) -> None:
+    store = MemoryStore("service", "shop")
+    put_run(store, keys=("catalog/a.jpg",))
+    late = failed_receipt("catalog/a.jpg")
+    store.put(Ref(BUCKET, naming.receipts_key("spring", RUN, 0, "pod-2", 0)), receipt.to_lines([late]))
+    shown = make(store, tmp_path / "out")
+    assert list(shown) == ["a.jpg"]
+    assert "reason" not in shown["a.jpg"]
 
 
 @pytest.mark.parametrize(
