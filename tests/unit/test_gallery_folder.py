@@ -98,6 +98,22 @@ def test_failed_pictures_are_there_with_reason_and_sentence(tmp_path: Path) -> N
     assert "left" not in one
 
 
+def test_what_an_earlier_run_has_made_and_this_one_found_done_is_there_too(tmp_path: Path) -> None:
+    store = MemoryStore("service", "shop")
+    earlier = ("catalog/a.jpg", "catalog/b.jpg", "catalog/left.jpg", "catalog/again.jpg", "catalog/other.jpg")
+    put_run(store, keys=earlier, run="e" * 16)
+    store.delete(Ref("shop", "catalog/left.jpg"))
+    store.put(Ref("shop", "restyled/spring/other.jpg"), picture(BEFORE))
+    put_run(store, keys=("catalog/new.jpg",), failed=("catalog/again.jpg",), skipped=2)
+    shown = make(store, tmp_path / "out")
+    assert list(shown) == ["a.jpg", "again.jpg", "b.jpg", "new.jpg"]
+    assert shown["again.jpg"]["reason"] == "undecodable", "what this run says of it counts"
+    made_by = {name: dict(one["details"]).get("Made by") for name, one in shown.items()}
+    assert made_by == {"a.jpg": "an earlier run", "again.jpg": None, "b.jpg": "an earlier run", "new.jpg": None}
+    html = (tmp_path / "out" / "index.html").read_text()
+    assert '<dt>Restyled</dt><dd dir="auto">1 of 2</dd>' in html
+
+
 def test_of_two_receipts_about_one_picture_the_first_counts_as_for_the_report(tmp_path: Path) -> None:
     store = MemoryStore("service", "shop")
     put_run(store, keys=("catalog/a.jpg",))

@@ -23,6 +23,7 @@ from stylefleet.report_page import duration
 from stylefleet.status import Status
 from stylefleet.store import Store
 from stylefleet.streams import in_order
+from stylefleet.tasks import tasks_from_bytes
 
 THUMBNAIL_PX = 480
 """Longer edge: rows of the page are 300 px high at the most, and some screens have two dots a px."""
@@ -45,6 +46,8 @@ class RunPictures:
     """None where it is an older run's, since a status speaks of the newest only."""
     receipts: tuple[Receipt, ...]
     """One for each picture that ended, by the content's URI."""
+    kept: frozenset[str]
+    """Contents of those that an earlier run has made and this one found done."""
 
 
 def read_run(store: Store, bucket: str, asked: str) -> RunPictures:
@@ -64,8 +67,39 @@ def read_run(store: Store, bucket: str, asked: str) -> RunPictures:
         for one in found:
             # Of several about one task the first counts, as for the report.
             by_task.setdefault(one.task_id, one)
-    receipts = tuple(sorted(by_task.values(), key=lambda one: one.content))
-    return RunPictures(name=asked, plan=plan, status=status, receipts=receipts)
+    kept = _kept(store, bucket, plan) if plan.skipped else {}
+    receipts = tuple(sorted([*by_task.values(), *kept.values()], key=lambda one: one.content))
+    return RunPictures(name=asked, plan=plan, status=status, receipts=receipts, kept=frozenset(kept))
+
+
+def _kept(store: Store, bucket: str, plan: Plan) -> dict[str, Receipt]:
+    """By content, the newest receipt of earlier runs for what this run had not to do: it is none of its tasks, and the
+    result lies where the run's results go, as it was made."""
+    shards = [naming.shard_key(plan.name, plan.run, entry.index, entry.digest) for entry in plan.shards]
+    own = {
+        str(task.content)
+        for data in in_order(lambda key: store.get(Ref(bucket, key)).data, shards)
+        for task in tasks_from_bytes(data)
+    }
+    etags = {str(listed.ref): listed.etag for listed in store.list(plan.output_prefix)}
+    newest: dict[str, Receipt] = {}
+    for found in in_order(
+        lambda ref: receipt.from_lines(store.get(ref).data), _receipts_of_others(store, bucket, plan)
+    ):
+        for one in found:
+            if one.outcome != "done" or one.content in own or etags.get(one.result) != one.result_etag:
+                continue
+            if one.content not in newest or newest[one.content].finished_at < one.finished_at:
+                newest[one.content] = one
+    return newest
+
+
+def _receipts_of_others(store: Store, bucket: str, plan: Plan) -> Iterator[Ref]:
+    """Objects with receipts of the name's other runs."""
+    for listed in store.list(Ref(bucket, naming.run_prefix(plan.name, "")[:-1])):
+        part = naming.part_of(plan.name, listed.ref.key)
+        if part is not None and not part.whole and part.run != plan.run:
+            yield listed.ref
 
 
 def look_of(run: RunPictures) -> Look:
