@@ -45,6 +45,22 @@ def test_the_sheet_has_photo_style_and_a_cell_for_each_recipe(files: tuple[str, 
             assert not np.array_equal(cells[first], cells[second]), (first, second)
 
 
+def test_a_name_that_the_sheets_font_has_no_letters_for_is_left_out_not_drawn_as_boxes(
+    files: tuple[str, str], tmp_path: Path
+) -> None:
+    sheets = []
+    for name in ("кошка.png", "猫.png"):
+        photo = tmp_path / name
+        photo.write_bytes(Path(files[0]).read_bytes())
+        out = tmp_path / "sheet.png"
+        done = CliRunner().invoke(
+            app, ["explore", str(photo), files[1], "--grid", "seed=1", "--out", str(out), "--size", "32"]
+        )
+        assert done.exit_code == 0, done.output
+        sheets.append(out.read_bytes())
+    assert sheets[0] == sheets[1]
+
+
 def _tops(sheet: np.ndarray) -> list[int]:
     """Where pictures begin: lines that have no paper over the width of one, after lines that do."""
     covered = (sheet[:, 20:52] != sheet[0, 0]).any(axis=2).all(axis=1)

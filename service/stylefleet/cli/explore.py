@@ -55,7 +55,8 @@ def run(
     columns = len(axes[-1].values)
     rows = [drawn[start : start + columns] for start in range(0, len(drawn), columns)]
     sources = [
-        Labelled(pixels=_fitted(pixels, size), title=title, lines=(path.name,))
+        # The sheet's font, which Pillow brings, has these letters only; the others would be boxes.
+        Labelled(pixels=_fitted(pixels, size), title=title, lines=(path.name,) if _has_glyphs(path.name) else ())
         for pixels, title, path in ((photo, "Photo", content), (painting, "Style", style))
     ]
     out.write_bytes(pictures.encode(contact_sheet.draw([sources, *rows]), format="png", quality=100))
@@ -88,6 +89,10 @@ def _engine(engines: Any, recipe: Recipe, weights: Weights) -> Any:
     named = recipe.backbone == "vgg19-imagenet"  # the other backbone brings its own file
     path, sha256 = (weights.path, weights.sha256) if named else (None, None)
     return engines.load_engine(recipe, weights_path=path, weights_sha256=sha256)
+
+
+def _has_glyphs(text: str) -> bool:
+    return text.isascii() and text.isprintable()
 
 
 def _fitted(pixels: np.ndarray, edge_px: int) -> np.ndarray:
