@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+from dataclasses import replace
 from datetime import timedelta
 
 from PIL import Image
 
 from stylefleet import naming, plan, receipt, status
 from stylefleet.naming import Ref
-from stylefleet.plan import Plan
+from stylefleet.plan import Plan, ShardEntry
 from stylefleet.receipt import Receipt
 from stylefleet.status import Phase, Status
 from stylefleet.store_memory import MemoryStore
-from tests.builders import NOW, RUN, failed_receipt, make_plan, make_receipt
+from stylefleet.tasks import shard_bytes
+from tests.builders import NOW, RUN, failed_receipt, make_plan, make_receipt, make_task
 
 BUCKET = "service"
 BEFORE, AFTER = (30, 60, 200), (240, 200, 40)
@@ -31,11 +34,19 @@ def put_run(
     *,
     keys: tuple[str, ...] = ("catalog/a.jpg", "catalog/b.jpg"),
     failed: tuple[str, ...] = (),
+    skipped: int = 0,
+    run: str = RUN,
     colour: tuple[int, int, int] = AFTER,
     **plan_changes: object,
 ) -> Plan:
     """A run that ended, of these photos in s3://shop; the photos are put too."""
-    planned = make_plan(name=name, shards=(len(keys) + len(failed),), **plan_changes)
+    tasks = shard_bytes(make_task(key) for key in (*keys, *failed))
+    entry = ShardEntry(index=0, tasks=len(keys) + len(failed), digest=hashlib.sha256(tasks).hexdigest())
+    planned = make_plan(
+        name=name, run=run, shards=(entry.tasks,), skipped=skipped, output_prefix=Ref("shop", f"restyled/{name}/")
+    )
+    planned = replace(planned, shards=(entry,), **plan_changes)  # type: ignore[arg-type]
+    store.put(Ref(BUCKET, naming.shard_key(name, run, 0, entry.digest)), tasks)
     receipts: list[Receipt] = []
     for key in keys:
         result = Ref("shop", f"restyled/{name}/{key.removeprefix('catalog/')}")
@@ -43,11 +54,11 @@ def put_run(
         etag = store.put(result, picture(colour))
         receipts.append(make_receipt(key, result=str(result), result_etag=etag))
     receipts += [failed_receipt(key) for key in failed]
-    store.put(Ref(BUCKET, naming.plan_key(name, RUN)), plan.plan_to_json(planned))
-    store.put(Ref(BUCKET, naming.receipts_key(name, RUN, 0, "pod", 0)), receipt.to_lines(receipts))
+    store.put(Ref(BUCKET, naming.plan_key(name, run)), plan.plan_to_json(planned))
+    store.put(Ref(BUCKET, naming.receipts_key(name, run, 0, "pod", 0)), receipt.to_lines(receipts))
     found = Status(
         name=name,
-        run=RUN,
+        run=run,
         phase=Phase.PARTIALLY_SUCCEEDED if failed else Phase.SUCCEEDED,
         pictures=planned.pictures,
         skipped=planned.skipped,

@@ -164,7 +164,7 @@ class RunKeeper:
         self._go_on(run, own_jobs, asked, may_ask=may_ask, first=first)
 
     def count_end(self, known: Status | None) -> None:
-        """Of a run whose last word stands, where the answer to our put of it was lost, or another controller said it."""
+        """Of a run whose last word stands: where the answer to our put was lost, or another controller said it."""
         if known is not None and known.phase.final:
             self._counts.ended(known)
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from stylefleet.gallery import GalleryPage, GalleryPicture, render
+from stylefleet.gallery import GalleryPage, GalleryPicture, Look, render
 from tests.chromium import Tab, chromium
+from tests.unit.test_gallery import HOSTILE
 
 NAMES = ("plain.jpg", "кошка 猫.jpg", "a#b?c%20d&e.jpg", "tall:1.png")
 SIZES = ((60, 40), (48, 48), (90, 30), (30, 60))
@@ -181,3 +182,33 @@ def test_the_policy_refuses_whatever_is_not_the_pages_own(tab: Tab, page: Path, 
     tab.evaluate(f"(() => {{ {attack} }})()")
     tab.wait("window.refused === true")
     assert tab.evaluate("window.attacked === undefined")
+
+
+def test_hostile_keys_messages_and_recipes_are_text(tab: Tab, tmp_path: Path) -> None:
+    hostile = HOSTILE + "</script><!--<script>"
+    Image.new("RGB", (60, 40), "blue").save(tmp_path / "a.jpg")
+    shown = GalleryPicture(
+        name=hostile, left="a.jpg", right="a.jpg", width_px=60, height_px=40, details=((hostile, hostile),)
+    )
+    failed = GalleryPicture(name=hostile, reason=hostile, message=hostile, look=1)
+    looks = tuple(Look(name=hostile + n, styles=(hostile + n,), settings=((hostile, hostile),)) for n in "12")
+    page = GalleryPage(
+        title=hostile,
+        subtitle=hostile,
+        facts=((hostile, hostile),),
+        looks=looks,
+        pictures=(shown, failed),
+        sides=(hostile, hostile),
+        note=hostile,
+    )
+    (tmp_path / "index.html").write_text(render(page), encoding="utf-8")
+    tab.open(tmp_path / "index.html", laid_out=LAID_OUT)
+    for number in (1, 2):
+        tab.evaluate(f"document.querySelector('#p{number} .open').click()")
+        assert tab.evaluate("document.querySelector('#view-name').textContent") == hostile
+        assert hostile in tab.evaluate("document.querySelector('dialog').innerText")
+        tab.key("Escape")
+    assert tab.evaluate("document.scripts.length") == 2
+    assert tab.evaluate("document.querySelectorAll('[onerror]').length") == 0
+    assert tab.troubles() == []
+    assert tab.requested() <= {"file", "data"}

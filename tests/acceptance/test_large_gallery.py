@@ -75,8 +75,13 @@ def test_words_find_pictures_and_escape_brings_all_back(tab: Tab, page: Path) ->
     search(tab, "SUMMER 0123")
     assert tab.evaluate(NAMES) == [f"shoes/summer/model-{number:05}.jpg" for number in (123, *range(1230, 1240))]
     assert tab.evaluate("document.querySelector('#shown').textContent") == "11 of 5,000"
+    tab.evaluate("document.querySelector('[value=done]').click()")
+    tab.evaluate("document.querySelector('#search').focus()")
     tab.key("Escape")
     assert tab.evaluate("document.querySelector('#search').value") == ""
+    assert tab.evaluate("document.querySelector('.tools').elements.outcome.value") == "", (
+        "all of them, whatever hid some"
+    )
     assert tab.evaluate("document.querySelector('#shown').textContent") == ""
     search(tab, "no such")
     assert tab.evaluate("document.querySelector('#nothing').hidden") is False
@@ -101,6 +106,21 @@ def test_outcome_and_style_are_chosen_together(tab: Tab, page: Path) -> None:
     tab.evaluate(choose % "the_scream.jpg")
     assert tab.evaluate("document.querySelector('#nothing').hidden") is False
     tab.evaluate("document.querySelector('[value=done]').click()")
+    assert tab.evaluate("document.querySelector('#shown').textContent") == "2,500 of 5,000"
+
+
+def test_a_run_is_chosen_by_its_name_and_each_picture_says_whose_it_is(tab: Tab, page: Path) -> None:
+    tab.open(page, laid_out=LAID_OUT)
+    runs = (
+        "[...new Set([...document.querySelectorAll('.card .size')].map((e) => e.textContent).filter(Boolean))].sort()"
+    )
+    assert tab.evaluate(runs) == ["spring", "winter"]
+    tab.evaluate(
+        "(() => { const e = document.querySelector('#style');"
+        "e.selectedIndex = [...e.options].findIndex((one) => one.textContent === 'winter');"
+        "e.dispatchEvent(new Event('input', {bubbles: true})); })()"
+    )
+    assert tab.evaluate(runs) == ["winter"]
     assert tab.evaluate("document.querySelector('#shown').textContent") == "2,500 of 5,000"
 
 

@@ -50,6 +50,13 @@ def test_what_failed_in_one_of_them_is_said_with_the_run_in_which(tmp_path: Path
     assert (one["reason"], one["message"]) == ("undecodable", "bold: cannot be decoded")
 
 
+def test_what_failed_alike_in_both_is_said_once(tmp_path: Path) -> None:
+    store = two_runs()
+    put_run(store, "soft", keys=("catalog/a.jpg",), failed=("catalog/c.jpg",))
+    make(store, tmp_path / "out")
+    assert data_of(tmp_path / "out")["pictures"][1]["message"] == "soft and bold: cannot be decoded"
+
+
 def test_a_result_that_was_replaced_is_said_with_its_run(tmp_path: Path) -> None:
     store = two_runs()
     store.put(Ref("shop", "restyled/soft/a.jpg"), b"another")

@@ -186,7 +186,7 @@ def test_what_can_be_chosen_is_only_what_tells_pictures_apart() -> None:
             )
         )
     )
-    assert mixed.attributes("option", "value") == ["", "scream.jpg", "waves.jpg"]
+    assert mixed.attributes("option", "value") == ["", "0", "1", "scream.jpg", "waves.jpg"]
     assert mixed.attributes("input", "value") == ["", "done", "failed", "50", "50"]
 
 

@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from stylefleet import naming, pictures, receipt
 from stylefleet.cli import gallery
 from stylefleet.errors import ExitCode, NotFound, SettingsInvalid
 from stylefleet.naming import Ref
 from stylefleet.plan import StyleShare
 from stylefleet.store_memory import MemoryStore
 from tests.bucket_runs import AFTER, BEFORE, BUCKET, picture, put_run
+from tests.builders import RUN, failed_receipt
 
 
 def data_of(folder: Path) -> dict[str, Any]:
@@ -66,6 +68,18 @@ def test_full_copies_the_very_bytes_and_what_browsers_do_not_show_in_a_form_that
     assert colour_of(converted) == pytest.approx(BEFORE, abs=6)
 
 
+def test_a_print_that_has_no_preview_in_little_memory_is_shown_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = MemoryStore("service", "shop")
+    put_run(store, keys=("catalog/print.png",))
+    store.put(Ref("shop", "catalog/print.png"), picture(BEFORE, format="PNG", size=(1000, 500)))
+    monkeypatch.setattr(pictures, "PREVIEW_PIXELS_MAX", 400_000)
+    one = make(store, tmp_path / "out")["print.png"]
+    with Image.open(tmp_path / "out" / one["left"]) as opened:
+        assert opened.size == (480, 240)
+
+
 def test_names_of_users_never_become_names_of_files(tmp_path: Path) -> None:
     store = MemoryStore("service", "shop")
     put_run(store, keys=("catalog/..\\..\\evil<script>.jpg", "catalog/con.jpg"))
@@ -82,6 +96,32 @@ def test_failed_pictures_are_there_with_reason_and_sentence(tmp_path: Path) -> N
     one = make(store, tmp_path / "out")["broken.jpg"]
     assert (one["reason"], one["message"]) == ("undecodable", "cannot be decoded")
     assert "left" not in one
+
+
+def test_what_an_earlier_run_has_made_and_this_one_found_done_is_there_too(tmp_path: Path) -> None:
+    store = MemoryStore("service", "shop")
+    earlier = ("catalog/a.jpg", "catalog/b.jpg", "catalog/left.jpg", "catalog/again.jpg", "catalog/other.jpg")
+    put_run(store, keys=earlier, run="e" * 16)
+    store.delete(Ref("shop", "catalog/left.jpg"))
+    store.put(Ref("shop", "restyled/spring/other.jpg"), picture(BEFORE))
+    put_run(store, keys=("catalog/new.jpg",), failed=("catalog/again.jpg",), skipped=2)
+    shown = make(store, tmp_path / "out")
+    assert list(shown) == ["a.jpg", "again.jpg", "b.jpg", "new.jpg"]
+    assert shown["again.jpg"]["reason"] == "undecodable", "what this run says of it counts"
+    made_by = {name: dict(one["details"]).get("Made by") for name, one in shown.items()}
+    assert made_by == {"a.jpg": "an earlier run", "again.jpg": None, "b.jpg": "an earlier run", "new.jpg": None}
+    html = (tmp_path / "out" / "index.html").read_text()
+    assert '<dt>Restyled</dt><dd dir="auto">1 of 2</dd>' in html
+
+
+def test_of_two_receipts_about_one_picture_the_first_counts_as_for_the_report(tmp_path: Path) -> None:
+    store = MemoryStore("service", "shop")
+    put_run(store, keys=("catalog/a.jpg",))
+    late = failed_receipt("catalog/a.jpg")
+    store.put(Ref(BUCKET, naming.receipts_key("spring", RUN, 0, "pod-2", 0)), receipt.to_lines([late]))
+    shown = make(store, tmp_path / "out")
+    assert list(shown) == ["a.jpg"]
+    assert "reason" not in shown["a.jpg"]
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,8 @@ def _picture(
         if side.reason:
             troubles.append((each.name, side.reason, side.message))
     if troubles or sides is None:
-        said = " ".join(f"{who}: {message}" for who, _, message in troubles)
+        who_said = {message: [who for who, _, said in troubles if said == message] for _, _, message in troubles}
+        said = "; ".join(f"{' and '.join(who)}: {message}" for message, who in who_said.items())
         return GalleryPicture(name=name, reason=troubles[0][1], message=said, details=details)
     # Of different sizes, the larger shows all that there is; their shapes are the same but for a pixel.
     widest = max(pair, key=lambda one: one.width_px)

@@ -31,8 +31,11 @@ def run(store: Store, bucket: str, names: Sequence[str], to: Path, *, full: bool
     below = common_folder([one.content for _, one in ended])
     shown = []
     for (number, one), sides in zip(ended, _sides(store, folder, [one for _, one in ended]), strict=True):
+        kept = one.content in runs[number].kept
+        if kept and sides is not None and any(side.reason == "gone" for side in sides):
+            continue  # its photo has left the catalog since
         name = one.content.removeprefix(below) or one.content
-        shown.append(_picture(one, name, number, sides))
+        shown.append(_picture(one, name, number, sides, kept=kept))
     order = sorted(range(len(shown)), key=lambda i: (shown[i].name, shown[i].look))
     page = GalleryPage(
         title=" and ".join(each.name for each in runs),
@@ -80,9 +83,9 @@ def _sides(store: Store, folder: Folder, receipts: Sequence[Receipt]) -> Iterato
     next(copied, None)
 
 
-def _picture(one: Receipt, name: str, look: int, sides: tuple[Side, Side] | None) -> GalleryPicture:
+def _picture(one: Receipt, name: str, look: int, sides: tuple[Side, Side] | None, *, kept: bool) -> GalleryPicture:
     places = (("Photo", one.content), *((("Result", one.result),) if one.result else ()))
-    details = measures_of(one) + places
+    details = measures_of(one) + ((("Made by", "an earlier run"),) if kept else ()) + places
     if sides is None:
         return GalleryPicture(name=name, look=look, reason=one.reason, message=one.message, details=details)
     before, after = sides
@@ -110,10 +113,11 @@ def _subtitle(runs: Sequence[RunPictures], below: str) -> str:
 
 def _facts(runs: Sequence[RunPictures]) -> tuple[tuple[str, str], ...]:
     plan, status, receipts = runs[0].plan, runs[0].status, runs[0].receipts
-    done = sum(1 for one in receipts if one.outcome == "done")
+    own = [one for one in receipts if one.content not in runs[0].kept]
+    done = sum(1 for one in own if one.outcome == "done")
     facts = [("Restyled", f"{done:,} of {plan.tasks:,}")]
-    if len(receipts) > done:
-        facts.append(("Failed", f"{len(receipts) - done:,}"))
+    if len(own) > done:
+        facts.append(("Failed", f"{len(own) - done:,}"))
     if plan.skipped:
         facts.append(("Already there", f"{plan.skipped:,}"))
     if status and status.started_at and status.finished_at:

@@ -212,6 +212,7 @@ app.command()(views.status)
 app.command("list")(views.list_runs)
 app.command()(views.results)
 app.command()(views.logs)
+app.command()(pages.explore)
 for _command in (runs.cancel, runs.pause, runs.resume, runs.retry, runs.audit, pages.gallery, pages.compare):
     app.command()(_command)
 

@@ -52,3 +52,37 @@ def compare(
     from stylefleet.cli import compare as command
 
     raise typer.Exit(command.run(buckets.open_store(endpoint, region), bucket, first, second, to, full=full))
+
+
+def explore(
+    content: Annotated[Path, typer.Argument(help="The photo.")],
+    style: Annotated[Path, typer.Argument(help="The picture whose style it gets.")],
+    more: Annotated[
+        list[str] | None, typer.Argument(metavar="[FIELD=VALUE,...]...", help="Further fields of the grid.")
+    ] = None,
+    grid: Annotated[
+        list[str] | None, typer.Option("--grid", metavar="FIELD=VALUE,...", help="A field of the recipe, and values.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Where the sheet goes: a .png.")] = Path("explored.png"),
+    size: Annotated[int, typer.Option(help="Longer edge of each cell in pixels.")] = 256,
+    choose: Annotated[
+        int | None, typer.Option(help="Draw nothing; print the manifest of the cell with this number.")
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(envvar="STYLEFLEET_VGG19_WEIGHTS", help="File with the VGG19 weights.")
+    ] = None,
+    weights_sha256: Annotated[
+        str | None, typer.Option(envvar="STYLEFLEET_VGG19_SHA256", help="SHA-256 that this file must have.")
+    ] = None,
+) -> None:
+    """Restyle a photo by every recipe of a grid, small and quick, onto one sheet; then print the manifest of the cell
+    that you choose. The last field runs along the rows.
+
+    Example: stylefleet explore photo.jpg waves.jpg --grid contentWeight=500,1000,5000 styleWeight=0.005,0.01,0.02
+
+    Then the same with --choose 4 > spring.yaml
+    """
+    from stylefleet.cli import explore as command
+
+    found = command.Weights(path=weights, sha256=weights_sha256)
+    command.run(content, style, [*(grid or []), *(more or [])], out=out, size=size, choose=choose, weights=found)

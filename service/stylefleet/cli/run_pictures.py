@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from stylefleet import following, naming, picture_files, pictures, receipt
 from stylefleet.cli.folders import make_empty
@@ -19,6 +22,7 @@ from stylefleet.report_page import duration
 from stylefleet.status import Status
 from stylefleet.store import Store
 from stylefleet.streams import in_order
+from stylefleet.tasks import tasks_from_bytes
 
 THUMBNAIL_PX = 480
 """Longer edge: rows of the page are 300 px high at the most, and some screens have two dots a px."""
@@ -41,6 +45,8 @@ class RunPictures:
     """None where it is an older run's, since a status speaks of the newest only."""
     receipts: tuple[Receipt, ...]
     """One for each picture that ended, by the content's URI."""
+    kept: frozenset[str]
+    """Contents of those that an earlier run has made and this one found done."""
 
 
 def read_run(store: Store, bucket: str, asked: str) -> RunPictures:
@@ -60,8 +66,39 @@ def read_run(store: Store, bucket: str, asked: str) -> RunPictures:
         for one in found:
             # Of several about one task the first counts, as for the report.
             by_task.setdefault(one.task_id, one)
-    receipts = tuple(sorted(by_task.values(), key=lambda one: one.content))
-    return RunPictures(name=asked, plan=plan, status=status, receipts=receipts)
+    kept = _kept(store, bucket, plan) if plan.skipped else {}
+    receipts = tuple(sorted([*by_task.values(), *kept.values()], key=lambda one: one.content))
+    return RunPictures(name=asked, plan=plan, status=status, receipts=receipts, kept=frozenset(kept))
+
+
+def _kept(store: Store, bucket: str, plan: Plan) -> dict[str, Receipt]:
+    """By content, the newest receipt of earlier runs for what this run had not to do: it is none of its tasks, and the
+    result lies where the run's results go, as it was made."""
+    shards = [naming.shard_key(plan.name, plan.run, entry.index, entry.digest) for entry in plan.shards]
+    own = {
+        str(task.content)
+        for data in in_order(lambda key: store.get(Ref(bucket, key)).data, shards)
+        for task in tasks_from_bytes(data)
+    }
+    etags = {str(listed.ref): listed.etag for listed in store.list(plan.output_prefix)}
+    newest: dict[str, Receipt] = {}
+    for found in in_order(
+        lambda ref: receipt.from_lines(store.get(ref).data), _receipts_of_others(store, bucket, plan)
+    ):
+        for one in found:
+            if one.outcome != "done" or one.content in own or etags.get(one.result) != one.result_etag:
+                continue
+            if one.content not in newest or newest[one.content].finished_at < one.finished_at:
+                newest[one.content] = one
+    return newest
+
+
+def _receipts_of_others(store: Store, bucket: str, plan: Plan) -> Iterator[Ref]:
+    """Objects with receipts of the name's other runs."""
+    for listed in store.list(Ref(bucket, naming.run_prefix(plan.name, "")[:-1])):
+        part = naming.part_of(plan.name, listed.ref.key)
+        if part is not None and not part.whole and part.run != plan.run:
+            yield listed.ref
 
 
 def look_of(run: RunPictures) -> Look:
@@ -80,7 +117,7 @@ def settings_of(recipe: Recipe) -> tuple[tuple[str, str], ...]:
         ("Style weight", f"{recipe.style_weight:g}"),
         ("Smoothing", f"{recipe.tv_weight:g}"),
         ("Colours", recipe.colors),
-        ("Scales", ", ".join(f"{s.size_px} px" for s in recipe.scales)),
+        ("Scales", ", ".join(str(s.size_px) for s in recipe.scales) + " px"),
         ("Optimizer", recipe.optimizer),
         ("Start", recipe.start),
         ("Seed", str(recipe.seed)),
@@ -143,6 +180,7 @@ class Folder:
         """Empties the folder where an earlier gallery has made it; raises SettingsInvalid for other files."""
         self.path = path
         self._full = full
+        self._one_at_a_time = threading.Lock()
         make_empty(path, marker=_MARKER, maker="a gallery", remedy="choose another with --to")
         for sub in ("thumbnails", *(("pictures",) if full else ())):
             (path / sub).mkdir()
@@ -167,9 +205,21 @@ class Folder:
 
     def _thumbnail(self, wanted: Wanted, data: bytes) -> str:
         small = f"thumbnails/{wanted.stem}.webp"
-        pixels = pictures.preview(data, THUMBNAIL_PX)
+        pixels = self._small(data)
         (self.path / small).write_bytes(pictures.encode(pixels, format="webp", quality=THUMBNAIL_QUALITY))
         return small
+
+    def _small(self, data: bytes) -> np.ndarray:
+        try:
+            return pictures.preview(data, THUMBNAIL_PX)
+        except ImageInvalid as error:
+            if error.reason != "too_many_pixels":
+                raise
+        # A print has no preview in little memory; here, unlike in a controller, there is enough for one at a time.
+        with self._one_at_a_time:
+            whole = pictures.decode(data)
+            factor = THUMBNAIL_PX / max(whole.shape[:2])
+            return pictures.resize(whole, *(max(1, round(factor * edge)) for edge in (whole.shape[1], whole.shape[0])))
 
     def _whole(self, wanted: Wanted, data: bytes) -> str:
         image = picture_files.opened(data, pixels_max=pictures.PIXELS_MAX, bytes_max=pictures.BYTES_MAX)

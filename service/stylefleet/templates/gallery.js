@@ -45,11 +45,13 @@ if (DATA.pictures.length) {
   const choose = () => {
     const words = search.value.toLocaleLowerCase().split(/\s+/).filter(Boolean);
     const outcome = form.elements.outcome?.value ?? "";
-    const wanted = style?.value ?? "";
+    const wanted = style?.selectedOptions[0];
     const chosen = [];
     pictures.forEach((picture, index) => {
       if (outcome && (outcome === "failed") !== Boolean(picture.reason)) return;
-      if (wanted && !looks[picture.look ?? 0].styles.includes(wanted)) return;
+      const look = picture.look ?? 0;
+      if (wanted?.dataset.kind === "look" && look !== Number(wanted.value)) return;
+      if (wanted?.dataset.kind === "style" && !looks[look].styles.includes(wanted.value)) return;
       if (words.every((word) => names[index].includes(word))) chosen.push(index);
     });
     grid.show(chosen);

@@ -149,7 +149,8 @@ class Grid {
       tell(card, picture);
     } else {
       card.querySelector(".told").remove();
-      card.querySelector(".size").textContent = `${picture.width} × ${picture.height}`;
+      const size = `${picture.width} × ${picture.height}`;
+      card.querySelector(".size").textContent = DATA.looks.length > 1 ? DATA.looks[picture.look ?? 0].name : size;
       setImages(card, picture, picture.left, picture.right);
     }
     this.cards.set(index, card);
@@ -197,7 +198,7 @@ function setName(element, name) {
   folder.className = "folder";
   folder.textContent = name.slice(0, cut);
   file.textContent = name.slice(cut);
-  element.replaceChildren(folder, file);
+  element.replaceChildren(...(cut ? [folder] : []), file);
 }
 
 function tell(scope, picture) {

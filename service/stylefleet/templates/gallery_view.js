@@ -73,8 +73,9 @@ class View {
   details(picture) {
     const look = this.looks[picture.look ?? 0];
     const size = picture.reason ? [] : [["Size", `${picture.width} × ${picture.height} px`]];
+    const run = this.looks.length > 1 ? [["Run", look.name]] : [];
     const style = look.styles.length ? [["Style", look.styles.join(", ")]] : [];
-    return [...size, ...(picture.details ?? []), ...style, ...look.settings];
+    return [...run, ...size, ...(picture.details ?? []), ...style, ...look.settings];
   }
 
   step(by) {
