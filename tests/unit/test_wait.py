@@ -116,7 +116,7 @@ def test_submit_refuses_a_second_file_of_one_name(store: MemoryStore, tmp_path_f
     path = tmp_path_factory.mktemp("manifests") / "spring.yaml"
     path.write_bytes(manifest_bytes("spring"))
     with pytest.raises(SettingsInvalid, match=r"s3://service/jobs/spring\.json has this name already"):
-        commands.submit(store, "service", path, tenant="", wait_for_end=False)
+        commands.submit(store, "service", commands.read_manifest(path), wait_for_end=False)
 
 
 def test_the_estimate_counts_down_between_two_statuses() -> None:

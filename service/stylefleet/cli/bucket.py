@@ -10,13 +10,13 @@ import time
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
-from stylefleet import manifest as manifests
-from stylefleet import naming, price, yaml_positions
+from stylefleet import naming, price
 from stylefleet import status as statuses
 from stylefleet.cli import exit_codes
 from stylefleet.cli.diagnostics import print_errors
@@ -29,11 +29,13 @@ from stylefleet.errors import (
     RecordUnreadable,
     SettingsInvalid,
 )
-from stylefleet.manifest import Manifest
 from stylefleet.naming import Ref
 from stylefleet.price import Cost
 from stylefleet.status import Phase, Status
 from stylefleet.store import Store
+
+if TYPE_CHECKING:
+    from stylefleet.manifest import Manifest
 
 POLL_SECONDS = 1.0
 ANSWER_SECONDS_MAX = 120.0
@@ -56,46 +58,54 @@ def open_store(endpoint_url: str | None, region: str | None) -> Store:
     return S3Store(make_client(endpoint_url, region))
 
 
-def read_manifest(path: Path, tenant: str = "") -> tuple[str, bytes, Manifest]:
-    """What the manifest is called in the inbox, its bytes, and what they say; raises ManifestInvalid with every broken
-    rule, and SettingsInvalid for another tenant's name than there can be."""
+class ManifestFile(NamedTuple):
+    """A manifest that is right."""
+
+    path: Path
+    name: str
+    """What it is called in the inbox, whatever the file is called here: after its metadata.name."""
+    data: bytes
+    manifest: Manifest
+
+
+def read_manifest(path: Path, tenant: str = "") -> ManifestFile:
+    """Tells every broken rule on stderr, and ends with INVALID. Raises NotFound, and SettingsInvalid for another
+    tenant's name than there can be."""
     if tenant and not naming.NAME_PATTERN.fullmatch(tenant):
         raise SettingsInvalid(f"--tenant: found {tenant!r}, allowed are {naming.NAME_RULE}")
+    # Here, since its models take long to make, and most commands need none of them.
+    from stylefleet import manifest as manifests
+    from stylefleet import yaml_positions
+
     try:
         data = path.read_bytes()
     except FileNotFoundError as error:
         raise NotFound(f"{path}: no such file") from error
-    document = yaml_positions.parse(data).data
-    metadata = document.get("metadata") if isinstance(document, dict) else None
-    name = metadata.get("name") if isinstance(metadata, dict) else None
-    # Whatever the file is called here: in the inbox it is called after its metadata.name.
-    full_name = naming.full_name(tenant, str(name))
-    return full_name, data, manifests.parse(data, name=full_name)
-
-
-def validate(path: Path) -> None:
-    """Print `NAME: valid`, or raise ManifestInvalid."""
     try:
-        name, _, _ = read_manifest(path)
+        document = yaml_positions.parse(data).data
+        metadata = document.get("metadata") if isinstance(document, dict) else None
+        own_name = metadata.get("name") if isinstance(metadata, dict) else None
+        name = naming.full_name(tenant, str(own_name))
+        return ManifestFile(path, name, data, manifests.parse(data, name=name))
     except ManifestInvalid as error:
         print_errors(path, error)
         raise SystemExit(ExitCode.INVALID) from error
-    Console().print(f"{name}: valid", highlight=False)
 
 
-def submit(store: Store, bucket: str, path: Path, *, tenant: str, wait_for_end: bool) -> ExitCode:
+def validate(path: Path) -> None:
+    """Print `NAME: valid`."""
+    print(f"{read_manifest(path).name}: valid")
+
+
+def submit(store: Store, bucket: str, file: ManifestFile, *, wait_for_end: bool) -> ExitCode:
     """Put the manifest into the inbox (the tenant's folder of it); a cancel marker of an earlier run is taken away."""
-    try:
-        name, data, _ = read_manifest(path, tenant)
-    except ManifestInvalid as error:
-        print_errors(path, error)
-        return ExitCode.INVALID
+    name = file.name
     ref = Ref(bucket, f"{naming.INBOX_PREFIX}{name}.yaml")
     twins = [found for found in manifests_called(store, bucket, name) if found != ref]
     if twins:
         raise SettingsInvalid(f"{twins[0]} has this name already; delete it first, or choose another metadata.name")
     store.delete(Ref(bucket, naming.cancel_key(name)))
-    store.put(ref, data, content_type="application/yaml")
+    store.put(ref, file.data, content_type="application/yaml")
     say_submitted(store, ref, name)
     return wait(store, bucket, name) if wait_for_end else ExitCode.OK
 
