@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import re
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import timedelta
 
@@ -157,3 +162,46 @@ def test_ctrl_c_while_watching_leaves_the_run_and_says_how_to_come_back(
     answer = typed("status", "spring", "--watch")
     assert answer.code == 130
     assert "stylefleet status spring --watch" in answer.err
+
+
+ON_A_TERMINAL = """
+import sys
+from stylefleet.cli import bucket, main
+from tests.unit.test_listing import AT_WORK, MemoryStore, NOW, put
+store = MemoryStore("service", clock=lambda: NOW)
+put(store, AT_WORK)
+bucket.open_store = lambda *_: store
+main.main()
+"""
+
+
+def on_a_terminal(*arguments: str, **environment: str) -> str:
+    """What a command says on a terminal of 80 columns."""
+    ours, its = pty.openpty()
+    names = ("NO_COLOR", "FORCE_COLOR", "STYLEFLEET_OUTPUT")
+    own = {name: value for name, value in os.environ.items() if name not in names}
+    own |= {"TERM": "xterm-256color", "COLUMNS": "80", "STYLEFLEET_BUCKET": "service", **environment}
+    subprocess.run([sys.executable, "-c", ON_A_TERMINAL, *arguments], stdout=its, stderr=its, env=own, check=False)
+    os.close(its)
+    text = b""
+    with open(ours, "rb", buffering=0) as file:
+        try:
+            while part := file.read(4096):
+                text += part
+        except OSError:  # Linux says so where the other end is closed
+            pass
+    return text.decode().replace("\r", "")
+
+
+@pytest.mark.parametrize("arguments", [["list"], ["status", "spring"], ["status", "nobody"]], ids=" ".join)
+def test_a_terminal_has_colours_and_no_color_takes_them_away(arguments: list[str]) -> None:
+    assert "\x1b[3" in on_a_terminal(*arguments)
+    assert "\x1b[3" not in on_a_terminal(*arguments, NO_COLOR="1")
+
+
+def test_on_a_terminal_a_table_fits_and_a_wide_one_is_whole() -> None:
+    narrow = re.sub(r"\x1b\[[0-9;]*m", "", on_a_terminal("list"))
+    assert max(len(line) for line in narrow.splitlines()) <= 80
+    wide = re.sub(r"\x1b\[[0-9;]*m", "", on_a_terminal("list", "-o", "wide"))
+    assert AT_WORK.output_prefix in wide
+    assert not any(line.endswith(" ") for line in wide.splitlines())

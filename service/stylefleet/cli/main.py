@@ -45,7 +45,10 @@ def main() -> None:
 
 def _complain(error: Exception) -> None:
     sentences = "\n".join(printable(line) for line in str(error).split("\n"))
-    typer.secho(f"stylefleet: {sentences}", err=True, fg=None if os.environ.get("NO_COLOR") else "red")
+    if os.environ.get("NO_COLOR"):
+        typer.echo(f"stylefleet: {sentences}", err=True)
+    else:
+        typer.secho(f"stylefleet: {sentences}", err=True, fg="red")
 
 
 @app.callback(invoke_without_command=True)
