@@ -6,7 +6,9 @@ Data goes to stdout, talk to stderr.
 from __future__ import annotations
 
 import itertools
+import sys
 import time
+from collections import deque
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -20,7 +22,7 @@ from stylefleet import naming, price
 from stylefleet import status as statuses
 from stylefleet.cli import exit_codes
 from stylefleet.cli.diagnostics import print_errors
-from stylefleet.cli.output import print_table, shown
+from stylefleet.cli.output import print_table, say, shown
 from stylefleet.errors import (
     AccessDenied,
     ExitCode,
@@ -231,28 +233,46 @@ def submitted_run(store: Store, bucket: str, name: str) -> str | None:
 
 
 def wait(store: Store, bucket: str, name: str) -> ExitCode:
-    """Follow the newest submission with a progress bar; Ctrl-C leaves it running."""
-    console = Console(stderr=True)
-    last: Status | None = None
+    """Follow the newest submission with a progress bar, or with lines where nobody sits; Ctrl-C leaves it running."""
+    try:
+        run = submitted_run(store, bucket, name)
+        if run is None:
+            read_status(store, bucket, name)  # a run whose manifest was deleted has a status; or nobody knows the name
+        following = follow(store, bucket, name, run=run)
+        told = _with_bar(store, name, following) if sys.stderr.isatty() else _with_lines(store, following)
+        last = deque(told, maxlen=1).pop()
+    except KeyboardInterrupt:
+        say(f"\nthe run goes on; come back with:  stylefleet wait {name}")
+        return ExitCode.INTERRUPTED
+    print_table(status_table(last))
+    return exit_codes.of_ending(last)
+
+
+def _with_bar(store: Store, name: str, following: Iterator[Status]) -> Iterator[Status]:
     columns = (
         TextColumn("[bold]{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[note]}"),
     )
-    try:
-        run = submitted_run(store, bucket, name)
-        if run is None:
-            read_status(store, bucket, name)  # a run whose manifest was deleted has a status; or nobody knows the name
-        with Progress(*columns, console=console) as progress:
-            bar = progress.add_task(shown(name), total=None, note="waiting for the controller")
-            for last in follow(store, bucket, name, run=run):
-                note = last.waiting_because or ready_in(last, store.now()) or last.phase.value
-                total = last.pictures or None
-                progress.update(bar, total=total, completed=last.pictures - last.pending, note=shown(note))
-    except KeyboardInterrupt:
-        console.print(f"\nstill running; come back with:  stylefleet wait {name}", highlight=False, markup=False)
-        return ExitCode.INTERRUPTED
-    assert last is not None
-    print_table(status_table(last))
-    return exit_codes.of_ending(last)
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        bar = progress.add_task(shown(name), total=None, note="waiting for the controller")
+        for found in following:
+            note = found.waiting_because or ready_in(found, store.now()) or found.phase.value
+            total = found.pictures or None
+            progress.update(bar, total=total, completed=found.pictures - found.pending, note=shown(note))
+            yield found
+
+
+def _with_lines(store: Store, following: Iterator[Status]) -> Iterator[Status]:
+    """One when the phase changes, or why it waits, or another tenth of the pictures has ended: a log stays short."""
+    before: tuple[object, ...] = ()
+    for found in following:
+        ended = found.pictures - found.pending
+        now = (found.phase, found.waiting_because, 10 * ended // max(1, found.pictures))
+        if now != before:
+            parts = [found.phase.value, f"{ended:,} of {found.pictures:,} pictures" if found.pictures else ""]
+            parts += [found.waiting_because or ready_in(found, store.now())]
+            say(f"{found.name}: {', '.join(filter(None, parts))}")
+        before = now
+        yield found
