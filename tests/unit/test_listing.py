@@ -17,6 +17,7 @@ import yaml
 from stylefleet import naming, status, status_reading
 from stylefleet.cli import bucket as buckets
 from stylefleet.cli.options import Output
+from stylefleet.errors import printable
 from stylefleet.inbox import Submission
 from stylefleet.naming import Ref
 from stylefleet.price import Cost
@@ -84,6 +85,17 @@ def test_programs_get_the_statuses_as_they_lie_in_the_bucket(
     in_bucket = json.loads(store.get(Ref("service", "status/spring.json")).data)
     assert document["runs"][0] == in_bucket
     assert parse(typed("status", "spring", "-o", output).out) == in_bucket
+
+
+@pytest.mark.parametrize("text", ["\u202eno quotes", "\u2028", "straße", "\x1b[2J", "yes: no", "🎨 \u200b"])
+@pytest.mark.parametrize("output", ["json", "yaml"])
+def test_programs_get_every_character_back_and_terminals_none_that_acts(
+    store: MemoryStore, typed: Type, output: str, text: str
+) -> None:
+    put(store, replace(AT_WORK, message=text))
+    told = typed("status", "spring", "-o", output).out
+    assert (json.loads if output == "json" else yaml.safe_load)(told)["message"] == text
+    assert all(printable(line) == line for line in told.split("\n"))
 
 
 def test_names_come_one_a_line(store: MemoryStore, typed: Type) -> None:
