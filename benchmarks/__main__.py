@@ -40,6 +40,7 @@ BENCHMARKS: dict[str, Callable[[Effort], list[Report]]] = {
     "profile": _module("profile"),
     "catalog": _module("catalog"),
     "overhead": _module("overhead"),
+    "startup": _module("startup"),
     "memory": _module("memory"),
     "planning": _module("planning"),
     "controller": _module("controller"),

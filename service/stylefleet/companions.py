@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from stylefleet import naming
-from stylefleet.manifest import Spec
 from stylefleet.naming import Ref
+
+if TYPE_CHECKING:
+    # Its models take long to make, and commands that only read statuses need none of them.
+    from stylefleet.manifest import Spec
 
 Role = Literal["mask", "protect", "start"]
 

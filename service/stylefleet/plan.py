@@ -6,15 +6,18 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from stylefleet import naming
 from stylefleet.companions import Companion
 from stylefleet.errors import RecordUnreadable
-from stylefleet.manifest import ImageFormat, KeptMetadata
 from stylefleet.naming import Ref
 from stylefleet.recipe import Recipe, recipe_from_json, recipe_to_json
 from stylefleet.terms import Terms, terms_from_json, terms_to_json
+
+if TYPE_CHECKING:
+    # Its models take long to make, and commands that only read statuses need none of them.
+    from stylefleet.manifest import ImageFormat, KeptMetadata
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass
 from fractions import Fraction
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from stylefleet.fields import Priority
-from stylefleet.manifest import RunSpec
+if TYPE_CHECKING:
+    # Its models take long to make, and commands that only read statuses need none of them.
+    from stylefleet.fields import Priority
+    from stylefleet.manifest import RunSpec
+
 
 _SECONDS_BY_UNIT = {"m": 60, "h": 3600, "d": 86400}
 

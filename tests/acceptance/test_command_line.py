@@ -55,6 +55,35 @@ def test_a_wrong_manifest_is_told_with_its_places_and_goes_nowhere(fleet: Fleet)
     assert stylefleet(fleet, "status", "wrong").returncode == 4
 
 
+def test_a_new_user_comes_from_a_bucket_to_pictures_in_a_folder(fleet: Fleet) -> None:
+    for number in range(3):
+        fleet.put(f"catalog/{number}.jpg", picture(seed=number))
+    fleet.put("runs/of/old/report.json", b"{}")
+
+    assert stylefleet(fleet, "init", "first.yaml").returncode == 0
+    text = (fleet.folder / "first.yaml").read_text()
+    assert "3 pictures were found here" in text
+    assert f"s3://{fleet.bucket}/styles/style.jpg" in text
+    small = text.replace("size: 512", "size: 48").replace("preset: balanced", "preset: draft")
+    (fleet.folder / "first.yaml").write_text(small)
+    fleet.start()
+    done = stylefleet(fleet, "submit", "first.yaml", "--wait")
+    assert done.returncode == 0, done.stderr
+
+    listed = stylefleet(fleet, "list").stdout.splitlines()
+    assert listed[1].split()[:4] == ["first", "Succeeded", "3", "0"]
+    assert stylefleet(fleet, "results", "first", "-o", "name").stdout == "0.jpg\n1.jpg\n2.jpg\n"
+    for fetched in (3, 0):
+        done = stylefleet(fleet, "results", "first", "--sync", "out")
+        assert done.returncode == 0, done.stderr
+        assert f"{fetched} fetched into out" in done.stderr
+    for number in range(3):
+        with Image.open(fleet.folder / f"out/{number}.jpg") as result:
+            assert max(result.size) == 48
+    logs = stylefleet(fleet, "logs", "first")
+    assert "shard_started" in logs.stdout, logs.stderr
+
+
 def test_a_good_manifest_is_valid_without_any_bucket(fleet: Fleet) -> None:
     (fleet.folder / "any-file.yaml").write_bytes(fleet.manifest("spring"))
     done = stylefleet(fleet, "validate", "any-file.yaml")

@@ -111,8 +111,12 @@ def test_a_status_that_cannot_be_read_is_invalid_and_named(store: Store, typed: 
 
 @pytest.mark.parametrize(
     "arguments",
-    [[command, "nobody"] for command in ("status", "wait", "cancel", "pause", "resume", "retry")]
-    + [["validate", "nothing.yaml"], ["submit", "nothing.yaml"], ["stylize", "nothing.jpg", "nothing.jpg", "no/a.png"]],
+    [
+        [command, "nobody"]
+        for command in ("status", "wait", "cancel", "pause", "resume", "retry", "results", "logs", "audit")
+    ]
+    + [["validate", "nothing.yaml"], ["submit", "nothing.yaml"], ["stylize", "nothing.jpg", "nothing.jpg", "no/a.png"]]
+    + [["gallery", "nobody", "--to", "page"], ["compare", "nobody", "none", "--to", "page"]],
     ids=" ".join,
 )
 def test_what_is_not_there_is_4(

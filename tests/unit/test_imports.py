@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -23,6 +24,52 @@ def test_the_controller_and_the_command_line_never_load_tensorflow(modules: str)
     code = f"import sys, {modules}; print(sorted({{'tensorflow', 'keras', 'h5py'}} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+SLOW = {"boto3", "botocore", "kubernetes", "numpy", "PIL", "jinja2", "tensorflow"}
+"""What takes long to load, and no command needs to see that its input is wrong."""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "models"),
+    [
+        (["--help"], False),
+        (["stylize", "--help"], False),
+        (["list", "-o", "xml"], False),
+        (["status", "spring", "--endpoint", "nonsense"], False),
+        (["config", "show"], False),
+        (["stylize", "no.jpg", "no.jpg", "a.jpg"], False),
+        (["submit", "no.yaml"], True),
+        (["plan", "no.yaml"], True),
+        (["validate", "no.yaml"], True),
+        (["explain", "spec.recipe.size"], True),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_nothing_slow_is_loaded_before_it_is_needed(arguments: list[str], models: bool, tmp_path: Path) -> None:
+    code = f"""
+import sys
+from stylefleet.cli import main
+sys.argv = ["stylefleet", *{arguments!r}]
+try:
+    main.main()
+finally:
+    print("LOADED", *sorted(sys.modules))
+"""
+    environment = {**os.environ, "STYLEFLEET_BUCKET": "shop"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    loaded = set(done.stdout.rpartition("LOADED")[2].split())
+    assert "typer" in loaded, done.stderr
+    assert loaded & SLOW == set()
+    assert ("stylefleet.manifest" in loaded) <= models
+
+
+def test_statuses_are_read_without_the_models_of_manifests() -> None:
+    code = "import sys, stylefleet.cli.bucket, stylefleet.cli.listing; print('stylefleet.manifest' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
 
 
 WALL_CLOCK = {

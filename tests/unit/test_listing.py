@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import re
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import timedelta
 
@@ -11,6 +16,7 @@ import yaml
 
 from stylefleet import following, naming, status, status_reading
 from stylefleet.cli.options import Output
+from stylefleet.errors import printable
 from stylefleet.inbox import Submission
 from stylefleet.naming import Ref
 from stylefleet.price import Cost
@@ -78,6 +84,17 @@ def test_programs_get_the_statuses_as_they_lie_in_the_bucket(
     in_bucket = json.loads(store.get(Ref("service", "status/spring.json")).data)
     assert document["runs"][0] == in_bucket
     assert parse(typed("status", "spring", "-o", output).out) == in_bucket
+
+
+@pytest.mark.parametrize("text", ["\u202eno quotes", "\u2028", "straße", "\x1b[2J", "yes: no", "🎨 \u200b"])
+@pytest.mark.parametrize("output", ["json", "yaml"])
+def test_programs_get_every_character_back_and_terminals_none_that_acts(
+    store: MemoryStore, typed: Type, output: str, text: str
+) -> None:
+    put(store, replace(AT_WORK, message=text))
+    told = typed("status", "spring", "-o", output).out
+    assert (json.loads if output == "json" else yaml.safe_load)(told)["message"] == text
+    assert all(printable(line) == line for line in told.split("\n"))
 
 
 def test_names_come_one_a_line(store: MemoryStore, typed: Type) -> None:
@@ -156,3 +173,46 @@ def test_ctrl_c_while_watching_leaves_the_run_and_says_how_to_come_back(
     answer = typed("status", "spring", "--watch")
     assert answer.code == 130
     assert "stylefleet status spring --watch" in answer.err
+
+
+ON_A_TERMINAL = """
+import sys
+from stylefleet.cli import bucket, main
+from tests.unit.test_listing import AT_WORK, MemoryStore, NOW, put
+store = MemoryStore("service", clock=lambda: NOW)
+put(store, AT_WORK)
+bucket.open_store = lambda *_: store
+main.main()
+"""
+
+
+def on_a_terminal(*arguments: str, **environment: str) -> str:
+    """What a command says on a terminal of 80 columns."""
+    ours, its = pty.openpty()
+    names = ("NO_COLOR", "FORCE_COLOR", "STYLEFLEET_OUTPUT")
+    own = {name: value for name, value in os.environ.items() if name not in names}
+    own |= {"TERM": "xterm-256color", "COLUMNS": "80", "STYLEFLEET_BUCKET": "service", **environment}
+    subprocess.run([sys.executable, "-c", ON_A_TERMINAL, *arguments], stdout=its, stderr=its, env=own, check=False)
+    os.close(its)
+    text = b""
+    with open(ours, "rb", buffering=0) as file:
+        try:
+            while part := file.read(4096):
+                text += part
+        except OSError:  # Linux says so where the other end is closed
+            pass
+    return text.decode().replace("\r", "")
+
+
+@pytest.mark.parametrize("arguments", [["list"], ["status", "spring"], ["status", "nobody"]], ids=" ".join)
+def test_a_terminal_has_colours_and_no_color_takes_them_away(arguments: list[str]) -> None:
+    assert "\x1b[3" in on_a_terminal(*arguments)
+    assert "\x1b[3" not in on_a_terminal(*arguments, NO_COLOR="1")
+
+
+def test_on_a_terminal_a_table_fits_and_a_wide_one_is_whole() -> None:
+    narrow = re.sub(r"\x1b\[[0-9;]*m", "", on_a_terminal("list"))
+    assert max(len(line) for line in narrow.splitlines()) <= 80
+    wide = re.sub(r"\x1b\[[0-9;]*m", "", on_a_terminal("list", "-o", "wide"))
+    assert AT_WORK.output_prefix in wide
+    assert not any(line.endswith(" ") for line in wide.splitlines())

@@ -90,6 +90,15 @@ def test_a_sync_fetches_all_and_the_next_one_only_what_is_new_or_changed(
     assert "1 were there already" in answer.err
 
 
+def test_a_file_that_was_cut_here_is_fetched_again_though_its_time_is_right(typed: Type, tmp_path: Path) -> None:
+    typed("results", "spring", "--sync", str(tmp_path))
+    put_at = (tmp_path / "a.jpg").stat().st_mtime
+    (tmp_path / "a.jpg").write_bytes(b"o")
+    os.utime(tmp_path / "a.jpg", (put_at, put_at))
+    typed("results", "spring", "--sync", str(tmp_path))
+    assert (tmp_path / "a.jpg").read_bytes() == b"one"
+
+
 HOSTILE = [
     "../outside.jpg",
     "a/../../outside.jpg",

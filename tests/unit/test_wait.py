@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -111,12 +112,35 @@ def test_ctrl_c_leaves_the_run_and_does_not_look_like_its_end(
     assert "come back with:  stylefleet wait spring" in capsys.readouterr().err
 
 
+def test_where_nobody_sits_a_line_tells_of_each_tenth_and_of_what_it_waits_for(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = put_manifest(store)
+    found = Status(name="spring", run=run, phase=Phase.RUNNING, pictures=1000, eta_seconds=300, updated_at=NOW)
+    steps = [replace(found, done=done) for done in (1, 2, 99, 100, 101, 550)]
+    steps += [replace(steps[-1], waiting_because="no GPU is free"), replace(found, phase=Phase.SUCCEEDED, done=1000)]
+    coming = iter(steps)
+
+    def sleep(_seconds: float) -> None:
+        store.put(Ref("service", naming.status_key("spring")), status.to_json(next(coming)))
+
+    monkeypatch.setattr(commands.time, "sleep", sleep)
+    assert commands.wait(store, "service", "spring") is ExitCode.OK
+    assert capsys.readouterr().err.splitlines() == [
+        "spring: Running, 1 of 1,000 pictures, ready in about 5 min",
+        "spring: Running, 100 of 1,000 pictures, ready in about 5 min",
+        "spring: Running, 550 of 1,000 pictures, ready in about 5 min",
+        "spring: Running, 550 of 1,000 pictures, no GPU is free",
+        "spring: Succeeded, 1,000 of 1,000 pictures",
+    ]
+
+
 def test_submit_refuses_a_second_file_of_one_name(store: MemoryStore, tmp_path_factory: pytest.TempPathFactory) -> None:
     put_manifest(store, ".json")
     path = tmp_path_factory.mktemp("manifests") / "spring.yaml"
     path.write_bytes(manifest_bytes("spring"))
     with pytest.raises(SettingsInvalid, match=r"s3://service/jobs/spring\.json has this name already"):
-        commands.submit(store, "service", path, tenant="", wait_for_end=False)
+        commands.submit(store, "service", commands.read_manifest(path), wait_for_end=False)
 
 
 def test_the_estimate_counts_down_between_two_statuses() -> None:

@@ -5,24 +5,30 @@ Data goes to stdout, talk to stderr.
 
 from __future__ import annotations
 
+import sys
+from collections import deque
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
-from stylefleet import price, submitting
+from stylefleet import price
 from stylefleet.cli import exit_codes
 from stylefleet.cli.diagnostics import print_errors
-from stylefleet.cli.output import print_table, shown
+from stylefleet.cli.output import print_table, say, shown
 from stylefleet.errors import ExitCode, ManifestInvalid, NotFound
 from stylefleet.following import follow, is_paused, read_status, submitted_run
-from stylefleet.manifest import Manifest
 from stylefleet.naming import Ref
 from stylefleet.price import Cost
 from stylefleet.status import Phase, Status
 from stylefleet.store import Store
+
+if TYPE_CHECKING:
+    from stylefleet.manifest import Manifest
 
 COLOUR_BY_PHASE = {
     Phase.PAUSED: "blue",
@@ -42,36 +48,46 @@ def open_store(endpoint_url: str | None, region: str | None) -> Store:
     return S3Store(make_client(endpoint_url, region))
 
 
-def read_manifest(path: Path, tenant: str = "") -> tuple[str, bytes, Manifest]:
-    """What the manifest is called in the inbox, its bytes, and what they say; raises what `submitting.checked` does."""
+class ManifestFile(NamedTuple):
+    """A manifest that is right."""
+
+    path: Path
+    name: str
+    """What it is called in the inbox, whatever the file is called here: after its metadata.name."""
+    data: bytes
+    manifest: Manifest
+
+
+def read_manifest(path: Path, tenant: str = "") -> ManifestFile:
+    """Tells every broken rule on stderr, and ends with INVALID. Raises NotFound, and SettingsInvalid for another
+    tenant's name than there can be."""
+    # Here, since a manifest's models take long to make, and most commands need none of them.
+    from stylefleet import submitting
+
     try:
         data = path.read_bytes()
     except FileNotFoundError as error:
         raise NotFound(f"{path}: no such file") from error
-    name, manifest = submitting.checked(data, tenant)
-    return name, data, manifest
-
-
-def validate(path: Path) -> None:
-    """Print `NAME: valid`, or raise ManifestInvalid."""
     try:
-        name, _, _ = read_manifest(path)
+        name, manifest = submitting.checked(data, tenant)
     except ManifestInvalid as error:
         print_errors(path, error)
         raise SystemExit(ExitCode.INVALID) from error
-    Console().print(f"{name}: valid", highlight=False)
+    return ManifestFile(path, name, data, manifest)
 
 
-def submit(store: Store, bucket: str, path: Path, *, tenant: str, wait_for_end: bool) -> ExitCode:
+def validate(path: Path) -> None:
+    """Print `NAME: valid`."""
+    print(f"{read_manifest(path).name}: valid")
+
+
+def submit(store: Store, bucket: str, file: ManifestFile, *, wait_for_end: bool) -> ExitCode:
     """Put the manifest into the inbox (the tenant's folder of it); a cancel marker of an earlier run is taken away."""
-    try:
-        name, data, _ = read_manifest(path, tenant)
-    except ManifestInvalid as error:
-        print_errors(path, error)
-        return ExitCode.INVALID
-    ref = submitting.put(store, bucket, name, data)
-    say_submitted(store, ref, name)
-    return wait(store, bucket, name) if wait_for_end else ExitCode.OK
+    from stylefleet import submitting
+
+    ref = submitting.put(store, bucket, file.name, file.data)
+    say_submitted(store, ref, file.name)
+    return wait(store, bucket, file.name) if wait_for_end else ExitCode.OK
 
 
 def say_submitted(store: Store, ref: Ref, name: str) -> None:
@@ -130,28 +146,46 @@ def ready_in(found: Status, now: datetime) -> str:
 
 
 def wait(store: Store, bucket: str, name: str) -> ExitCode:
-    """Follow the newest submission with a progress bar; Ctrl-C leaves it running."""
-    console = Console(stderr=True)
-    last: Status | None = None
+    """Follow the newest submission with a progress bar, or with lines where nobody sits; Ctrl-C leaves it running."""
+    try:
+        run = submitted_run(store, bucket, name)
+        if run is None:
+            read_status(store, bucket, name)  # a run whose manifest was deleted has a status; or nobody knows the name
+        following = follow(store, bucket, name, run=run)
+        told = _with_bar(store, name, following) if sys.stderr.isatty() else _with_lines(store, following)
+        last = deque(told, maxlen=1).pop()
+    except KeyboardInterrupt:
+        say(f"\nthe run goes on; come back with:  stylefleet wait {name}")
+        return ExitCode.INTERRUPTED
+    print_table(status_table(last))
+    return exit_codes.of_ending(last)
+
+
+def _with_bar(store: Store, name: str, following: Iterator[Status]) -> Iterator[Status]:
     columns = (
         TextColumn("[bold]{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[note]}"),
     )
-    try:
-        run = submitted_run(store, bucket, name)
-        if run is None:
-            read_status(store, bucket, name)  # a run whose manifest was deleted has a status; or nobody knows the name
-        with Progress(*columns, console=console) as progress:
-            bar = progress.add_task(shown(name), total=None, note="waiting for the controller")
-            for last in follow(store, bucket, name, run=run):
-                note = last.waiting_because or ready_in(last, store.now()) or last.phase.value
-                total = last.pictures or None
-                progress.update(bar, total=total, completed=last.pictures - last.pending, note=shown(note))
-    except KeyboardInterrupt:
-        console.print(f"\nstill running; come back with:  stylefleet wait {name}", highlight=False, markup=False)
-        return ExitCode.INTERRUPTED
-    assert last is not None
-    print_table(status_table(last))
-    return exit_codes.of_ending(last)
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        bar = progress.add_task(shown(name), total=None, note="waiting for the controller")
+        for found in following:
+            note = found.waiting_because or ready_in(found, store.now()) or found.phase.value
+            total = found.pictures or None
+            progress.update(bar, total=total, completed=found.pictures - found.pending, note=shown(note))
+            yield found
+
+
+def _with_lines(store: Store, following: Iterator[Status]) -> Iterator[Status]:
+    """One when the phase changes, or why it waits, or another tenth of the pictures has ended: a log stays short."""
+    before: tuple[object, ...] = ()
+    for found in following:
+        ended = found.pictures - found.pending
+        now = (found.phase, found.waiting_because, 10 * ended // max(1, found.pictures))
+        if now != before:
+            parts = [found.phase.value, f"{ended:,} of {found.pictures:,} pictures" if found.pictures else ""]
+            parts += [found.waiting_because or ready_in(found, store.now())]
+            say(f"{found.name}: {', '.join(filter(None, parts))}")
+        before = now
+        yield found

@@ -37,7 +37,8 @@ def run(store: Store, bucket: str, *, tenant: str, output: Output) -> None:
         document = {"runs": [json.loads(statuses.to_json(row.status)) for row in rows], "notRead": found.not_read}
         print_document(document, output)
     elif rows:
-        print_table(_table(rows, now, wide=output == Output.WIDE))
+        wide = output == Output.WIDE
+        print_table(_table(rows, now, wide=wide), whole=wide)
     else:
         say(f"no run has a status in s3://{bucket}/{naming.STATUS_PREFIX}{tenant}")
     if found.not_read:

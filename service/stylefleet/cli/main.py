@@ -16,7 +16,7 @@ import typer
 from stylefleet import __version__
 from stylefleet.cli import authoring, config_files, pages, runs, views
 from stylefleet.cli.options import BucketOption, EndpointOption, NameArgument, RegionOption
-from stylefleet.errors import StylefleetError, printable
+from stylefleet.errors import NotFound, StylefleetError, printable
 from stylefleet.recipe import BACKBONES, PRESETS
 
 app = typer.Typer(
@@ -45,7 +45,10 @@ def main() -> None:
 
 def _complain(error: Exception) -> None:
     sentences = "\n".join(printable(line) for line in str(error).split("\n"))
-    typer.secho(f"stylefleet: {sentences}", err=True, fg=None if os.environ.get("NO_COLOR") else "red")
+    if os.environ.get("NO_COLOR"):
+        typer.echo(f"stylefleet: {sentences}", err=True)
+    else:
+        typer.secho(f"stylefleet: {sentences}", err=True, fg="red")
 
 
 @app.callback(invoke_without_command=True)
@@ -99,6 +102,9 @@ def stylize(
 
     Every field of a recipe can be tried: stylefleet stylize photo.jpg style.jpg out.png --manifest spring.yaml
     """
+    for path in (content, style, *(also or []), *filter(None, [protect, start, manifest])):
+        if not path.exists():  # said before NumPy is loaded
+            raise NotFound(f"{path}: no such file")
     from stylefleet.cli import stylize as command
 
     fields = {"size": size, "preset": preset, "colors": colors, "seed": seed, "backbone": backbone}
@@ -138,12 +144,15 @@ def plan(
     Example: stylefleet plan spring-catalog.yaml
     """
     from stylefleet.cli import bucket as commands
+
+    # First: what follows takes several times as long to load.
+    file = commands.read_manifest(manifest, tenant)
     from stylefleet.cli import plan as command
     from stylefleet.settings import controller_settings
 
     settings = controller_settings({**os.environ, "STYLEFLEET_BUCKET": bucket})
     store = commands.open_store(endpoint, region)
-    raise typer.Exit(command.run(store, manifest, settings, tenant=tenant, output=output))
+    raise typer.Exit(command.run(store, file, settings, output=output))
 
 
 @app.command()
@@ -163,8 +172,9 @@ def submit(
     """
     from stylefleet.cli import bucket as commands
 
+    file = commands.read_manifest(manifest, tenant)
     store = commands.open_store(endpoint, region)
-    raise typer.Exit(commands.submit(store, bucket, manifest, tenant=tenant, wait_for_end=wait))
+    raise typer.Exit(commands.submit(store, bucket, file, wait_for_end=wait))
 
 
 @app.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import textwrap
 from collections.abc import Iterable
@@ -54,15 +55,20 @@ def _yaml(document: Any) -> str:
     return yaml.safe_dump(document, sort_keys=False, allow_unicode=False, width=120).rstrip("\n")
 
 
-def print_table(table: RenderableType, *, width: int = _WIDE_ENOUGH) -> None:
-    """As wide as the terminal is; where there is none whole, or up to `width` columns."""
-    console = Console(width=None if sys.stdout.isatty() else width, highlight=False)
-    if sys.stdout.isatty():
-        console.print(table)
-        return
+def print_table(table: RenderableType, *, width: int = _WIDE_ENOUGH, whole: bool = False) -> None:
+    """As wide as the terminal is; where there is none, or `whole` is asked for, up to `width` columns."""
+    console = Console(width=None if sys.stdout.isatty() and not whole else width, highlight=False)
     with console.capture() as captured:
         console.print(table)
-    print("\n".join(line.rstrip() for line in captured.get().rstrip("\n").split("\n")))
+    # Cells are filled up with spaces, which a terminal would break into empty lines.
+    print("\n".join(_TRAILING.sub(_reset, line) for line in captured.get().rstrip("\n").split("\n")))
+
+
+_TRAILING = re.compile(r"(?:\x1b\[[0-9;]*m| )+$")
+
+
+def _reset(trailing: re.Match[str]) -> str:
+    return "\x1b[0m" if "\x1b" in trailing[0] else ""
 
 
 def plain_table(*columns: str, right: tuple[str, ...] = ()) -> Table:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from stylefleet import price as prices
-from stylefleet.cli.bucket import duration, read_manifest
+from stylefleet.cli.bucket import ManifestFile, duration
 from stylefleet.cli.diagnostics import print_errors
 from stylefleet.errors import ExitCode, ManifestInvalid, SettingsInvalid, printable
 from stylefleet.forecast import Forecast, forecast, to_document
@@ -19,23 +18,22 @@ from stylefleet.settings import ControllerSettings
 from stylefleet.store import Store
 
 
-def run(store: Store, path: Path, settings: ControllerSettings, *, tenant: str, output: str) -> ExitCode:
+def run(store: Store, file: ManifestFile, settings: ControllerSettings, *, output: str) -> ExitCode:
     """Print the forecast; INVALID with every broken rule where the controller would reject the manifest."""
     if output not in ("table", "json"):
         raise SettingsInvalid(f"-o: found {output!r}, allowed are table and json")
     try:
-        name, _, manifest = read_manifest(path, tenant)
         found = forecast(
             store,
             settings.store.bucket,
-            name=name,
-            manifest=manifest,
+            name=file.name,
+            manifest=file.manifest,
             pace=Pace(shard_seconds=settings.shard_seconds, worker_flops=settings.worker_flops),
             price=settings.price,
             workers_max=settings.parallelism_max,
         )
     except ManifestInvalid as error:
-        print_errors(path, error)
+        print_errors(file.path, error)
         return ExitCode.INVALID
     if output == "json":
         text = json.dumps(to_document(found), indent=2, ensure_ascii=False)
