@@ -9,6 +9,7 @@ import pytest
 
 from stylefleet import planner, receipt
 from stylefleet.cli import plan as command
+from stylefleet.cli.bucket import read_manifest
 from stylefleet.errors import ExitCode, SettingsInvalid
 from stylefleet.forecast import Forecast, forecast, to_document
 from stylefleet.naming import Ref
@@ -139,7 +140,7 @@ def test_the_command_says_it_for_people_and_for_machines(
     path = tmp_path / "spring.yaml"
     path.write_bytes(manifest_bytes("spring"))
     before = objects(store)
-    assert command.run(store, path, SETTINGS, tenant="", output=output) is ExitCode.OK
+    assert command.run(store, read_manifest(path), SETTINGS, output=output) is ExitCode.OK
     assert objects(store) == before
     told = capsys.readouterr().out
     if output == "json":
@@ -158,10 +159,12 @@ def test_what_the_controller_would_reject_is_told_with_every_broken_rule(
 ) -> None:
     path = tmp_path / "spring.yaml"
     path.write_bytes(manifest_bytes("spring", styles=[{"image": "s3://shop/styles/gone.jpg"}]))
-    assert command.run(store, path, SETTINGS, tenant="", output="table") is ExitCode.INVALID
+    assert command.run(store, read_manifest(path), SETTINGS, output="table") is ExitCode.INVALID
     assert "spec.styles[0].image: the style is not there" in capsys.readouterr().err
 
 
 def test_another_output_than_there_is_is_refused(store: MemoryStore, tmp_path: Path) -> None:
+    path = tmp_path / "spring.yaml"
+    path.write_bytes(manifest_bytes("spring"))
     with pytest.raises(SettingsInvalid, match="allowed are table and json"):
-        command.run(store, tmp_path / "a.yaml", SETTINGS, tenant="", output="yaml")
+        command.run(store, read_manifest(path), SETTINGS, output="yaml")

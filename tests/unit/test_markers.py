@@ -57,7 +57,7 @@ def test_submitting_leaves_a_pause_in_force_and_says_so(
     markers.pause(store, "service", "spring")
     markers.cancel(store, "service", "spring")
     capsys.readouterr()
-    buckets.submit(store, "service", path, tenant="", wait_for_end=False)
+    buckets.submit(store, "service", buckets.read_manifest(path), wait_for_end=False)
     assert keys(store) == {"jobs/spring.yaml", "jobs/spring.pause"}
     assert "it is paused:  stylefleet resume spring" in capsys.readouterr().err
 

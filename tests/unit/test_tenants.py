@@ -435,7 +435,7 @@ def test_the_commands_go_to_a_tenants_folder_and_name_its_manifests_so(
 ) -> None:
     path = tmp_path / "anything.yaml"
     path.write_bytes(manifest_bytes("spring", **spec_of("art")))
-    commands.submit(shared.memory, "service", path, tenant="art", wait_for_end=False)
+    commands.submit(shared.memory, "service", commands.read_manifest(path, "art"), wait_for_end=False)
     assert (
         "submitted s3://service/jobs/art/spring.yaml\nwatch it:  stylefleet wait art/spring" in capsys.readouterr().err
     )
@@ -452,7 +452,7 @@ def test_a_tenant_that_cannot_be_one_is_refused_before_anything_is_put(shared: S
     path = tmp_path / "spring.yaml"
     path.write_bytes(manifest_bytes("spring"))
     with pytest.raises(SettingsInvalid, match=r"^tenant: found 'art/deeper', allowed are"):
-        commands.submit(shared.memory, "service", path, tenant="art/deeper", wait_for_end=False)
+        commands.read_manifest(path, "art/deeper")
     assert shared.keys("service") == {}
 
 

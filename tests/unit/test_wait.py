@@ -124,7 +124,7 @@ def test_where_nobody_sits_a_line_tells_of_each_tenth_and_of_what_it_waits_for(
     def sleep(_seconds: float) -> None:
         store.put(Ref("service", naming.status_key("spring")), status.to_json(next(coming)))
 
-    monkeypatch.setattr(commands.time, "sleep", sleep)
+    monkeypatch.setattr(following.time, "sleep", sleep)
     assert commands.wait(store, "service", "spring") is ExitCode.OK
     assert capsys.readouterr().err.splitlines() == [
         "spring: Running, 1 of 1,000 pictures, ready in about 5 min",
