@@ -10,24 +10,29 @@ from collections.abc import Iterator
 import pytest
 
 from stylefleet import following, naming, status
-from stylefleet.local_s3 import LocalS3
+from stylefleet.local_s3 import LocalS3, local_s3
 from stylefleet.naming import Ref
 from stylefleet.status import Phase, Status
 from stylefleet.store_s3 import S3Store, make_client
 
 
 @pytest.fixture(scope="module")
-def bucket(s3_server: LocalS3) -> str:
-    s3_server.create_bucket("shop")
-    return "shop"
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalS3]:
+    """A server of their own, as the examples' bucket has a name that other tests use too."""
+    with local_s3(tmp_path_factory.mktemp("s3")) as server:
+        server.create_bucket("shop")
+        yield server
 
 
 @pytest.fixture
-def shop(s3_server: LocalS3, bucket: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def shop(server: LocalS3, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A service with that bucket, whose controller finds every run done at once."""
-    monkeypatch.setenv("STYLEFLEET_S3_ENDPOINT", s3_server.endpoint_url)
+    for name, value in server.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("STYLEFLEET_S3_ENDPOINT", server.endpoint_url)
     monkeypatch.setattr(following, "POLL_SECONDS", 0.05)
-    store, ended = S3Store(make_client(s3_server.endpoint_url, None)), threading.Event()
+    bucket = "shop"
+    store, ended = S3Store(make_client(server.endpoint_url, None)), threading.Event()
 
     def controller() -> None:
         while not ended.wait(0.05):
