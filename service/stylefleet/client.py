@@ -70,9 +70,7 @@ class Client:
         """The status each second until the run has ended; the last one is final. See `wait`."""
         name = self._full(name)
         if run is None:
-            run = following.submitted_run(self._store, self.bucket, name)
-        if run is None:  # a run whose manifest was deleted has a status, or nobody knows the name
-            following.read_status(self._store, self.bucket, name)
+            run = following.asked_run(self._store, self.bucket, name)
         yield from following.follow(self._store, self.bucket, name, run=run)
 
     def wait(self, name: str, *, run: str | None = None) -> Status:

@@ -74,6 +74,11 @@ def printable(text: str) -> str:
     return "".join(json.dumps(c)[1:-1] if unicodedata.category(c) in _INVISIBLE else c for c in text)
 
 
+def printable_lines(text: str) -> str:
+    """The same of several lines: only the breaks between them stay."""
+    return "\n".join(printable(line) for line in text.split("\n"))
+
+
 _INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
 

@@ -33,6 +33,15 @@ def submitted_run(store: Store, bucket: str, name: str) -> str | None:
     return naming.run_id(name, found.data, found.modified_at)
 
 
+def asked_run(store: Store, bucket: str, name: str) -> str | None:
+    """The run that somebody means who names a manifest: the one in the inbox. None where it was deleted and its run
+    still has a status; raises NotFound where nobody knows the name."""
+    run = submitted_run(store, bucket, name)
+    if run is None:
+        read_status(store, bucket, name)
+    return run
+
+
 def is_paused(store: Store, bucket: str, name: str) -> bool:
     """Whether the marker is there."""
     ref = Ref(bucket, naming.pause_key(name))

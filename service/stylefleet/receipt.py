@@ -83,6 +83,21 @@ class Receipt:
     start: AttemptStart | None = None
     """On the first receipt of an attempt only."""
 
+    @property
+    def gpus(self) -> int:
+        """Of the worker; 0 also where no engine was needed."""
+        return self.engine.gpus if self.engine is not None else 0
+
+    @property
+    def gpu_seconds(self) -> float:
+        """Worker time times its GPUs: nothing for one that has none."""
+        return self.gpus * self.worker_seconds
+
+    @property
+    def paid_seconds(self) -> float:
+        """The same, where a worker without GPU counts as one: it has a price as well."""
+        return max(1, self.gpus) * self.worker_seconds
+
 
 def to_lines(receipts: Iterable[Receipt]) -> bytes:
     """JSON Lines, one receipt each."""

@@ -34,10 +34,9 @@ class Sums:
             self.stage_seconds[stage] += seconds
         if receipt.engine is not None:
             self.engines.add(receipt.engine)
-        gpus = receipt.engine.gpus if receipt.engine is not None else 0
         self.worker_seconds += receipt.worker_seconds
-        self.gpu_seconds += receipt.worker_seconds * gpus
-        self.paid_seconds += receipt.worker_seconds * max(1, gpus)
+        self.gpu_seconds += receipt.gpu_seconds
+        self.paid_seconds += receipt.paid_seconds
         if receipt.outcome == "done":
             self.done += 1
         else:

@@ -104,11 +104,9 @@ class Totals:
             self.iterations += receipt.iterations
             for stage, seconds in receipt.stage_seconds.items():
                 self.stages[stage].observe(seconds)
-            gpus = receipt.engine.gpus if receipt.engine is not None else 0
             self.worker_seconds += receipt.worker_seconds
-            self.gpu_seconds += gpus * receipt.worker_seconds
-            # A worker without GPU has a price as well.
-            self.cost += max(1, gpus) * receipt.worker_seconds / 3600 * (price_per_gpu_hour or 0.0)
+            self.gpu_seconds += receipt.gpu_seconds
+            self.cost += receipt.paid_seconds / 3600 * (price_per_gpu_hour or 0.0)
             if receipt.start is not None:
                 self.style_lookups["hit"] += receipt.start.style_hits
                 self.style_lookups["miss"] += receipt.start.style_misses
@@ -118,7 +116,7 @@ class Totals:
                 self.pixels += receipt.width_px * receipt.height_px
                 self.batch_sizes.observe(receipt.batch)
                 if receipt.engine is not None:
-                    self.by_engine[receipt.engine.precision, "gpu" if gpus else "cpu"] += 1
+                    self.by_engine[receipt.engine.precision, "gpu" if receipt.gpus else "cpu"] += 1
                 # Not the receipt's own time: a worker's clock may be wrong, and who reads this has another.
                 self.last_success = max(self.last_success, now.timestamp())
 

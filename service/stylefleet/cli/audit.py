@@ -10,7 +10,7 @@ from rich.table import Table
 
 from stylefleet.audit import CHECKS, Audit, audit
 from stylefleet.audit.findings import Remarks
-from stylefleet.errors import ExitCode, SettingsInvalid, printable
+from stylefleet.errors import ExitCode, SettingsInvalid, printable, printable_lines
 from stylefleet.store import Store
 
 
@@ -45,7 +45,7 @@ def printable_json(found: Audit) -> str:
         "faults": [vars(r) for r in found.faults.shown],
         "notes": [vars(r) for r in found.notes.shown],
     }
-    return "\n".join(printable(line) for line in json.dumps(document, indent=2, ensure_ascii=False).split("\n"))
+    return printable_lines(json.dumps(document, indent=2, ensure_ascii=False))
 
 
 def _print(found: Audit) -> None:

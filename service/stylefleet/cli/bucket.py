@@ -21,7 +21,7 @@ from stylefleet.cli import exit_codes
 from stylefleet.cli.diagnostics import print_errors
 from stylefleet.cli.output import print_table, say, shown
 from stylefleet.errors import ExitCode, ManifestInvalid, NotFound
-from stylefleet.following import follow, is_paused, read_status, submitted_run
+from stylefleet.following import asked_run, follow, is_paused
 from stylefleet.naming import Ref
 from stylefleet.price import Cost
 from stylefleet.status import Phase, Status
@@ -148,10 +148,7 @@ def ready_in(found: Status, now: datetime) -> str:
 def wait(store: Store, bucket: str, name: str) -> ExitCode:
     """Follow the newest submission with a progress bar, or with lines where nobody sits; Ctrl-C leaves it running."""
     try:
-        run = submitted_run(store, bucket, name)
-        if run is None:
-            read_status(store, bucket, name)  # a run whose manifest was deleted has a status; or nobody knows the name
-        following = follow(store, bucket, name, run=run)
+        following = follow(store, bucket, name, run=asked_run(store, bucket, name))
         told = _with_bar(store, name, following) if sys.stderr.isatty() else _with_lines(store, following)
         last = deque(told, maxlen=1).pop()
     except KeyboardInterrupt:

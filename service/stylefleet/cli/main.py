@@ -16,7 +16,7 @@ import typer
 from stylefleet import __version__
 from stylefleet.cli import authoring, config_files, pages, runs, views
 from stylefleet.cli.options import BucketOption, EndpointOption, NameArgument, RegionOption
-from stylefleet.errors import NotFound, StylefleetError, printable
+from stylefleet.errors import NotFound, StylefleetError, printable_lines
 from stylefleet.recipe import BACKBONES, PRESETS
 
 app = typer.Typer(
@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def _complain(error: Exception) -> None:
-    sentences = "\n".join(printable(line) for line in str(error).split("\n"))
+    sentences = printable_lines(str(error))
     if os.environ.get("NO_COLOR"):
         typer.echo(f"stylefleet: {sentences}", err=True)
     else:

@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from stylefleet.cli.options import Output
-from stylefleet.errors import printable
+from stylefleet.errors import printable, printable_lines
 
 _WIDE_ENOUGH = 10_000
 """Columns of what is no terminal: a table that goes to a file or a pipe is never cut or folded."""
@@ -29,7 +29,7 @@ def shown(text: str) -> str:
 def print_document(document: Any, output: Output) -> None:
     """As JSON or as YAML; who parses it gets every character back."""
     text = _json(document) if output == Output.JSON else _yaml(document)
-    print("\n".join(printable(line) for line in text.split("\n")))
+    print(printable_lines(text))
 
 
 def stream_documents(documents: Iterable[Any]) -> None:
@@ -37,8 +37,7 @@ def stream_documents(documents: Iterable[Any]) -> None:
     before = "["
     for document in documents:
         print(before)
-        text = "\n".join(printable(line) for line in _json(document).split("\n"))
-        print(textwrap.indent(text, "  "), end="")
+        print(textwrap.indent(printable_lines(_json(document)), "  "), end="")
         before = ","
     print("[]" if before == "[" else "\n]")
 
@@ -49,7 +48,7 @@ def _json(document: Any) -> str:
 
 def _yaml(document: Any) -> str:
     text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=120).rstrip("\n")
-    if all(printable(line) == line for line in text.split("\n")):
+    if printable_lines(text) == text:
         return text
     # YAML leaves some invisible characters as they are, and our escapes would not be YAML's: so it escapes all.
     return yaml.safe_dump(document, sort_keys=False, allow_unicode=False, width=120).rstrip("\n")
@@ -82,7 +81,3 @@ def plain_table(*columns: str, right: tuple[str, ...] = ()) -> Table:
 def say(text: str) -> None:
     """A word to who sits there, beside the data."""
     Console(stderr=True, soft_wrap=True).print(printable_lines(text), markup=False, highlight=False)
-
-
-def printable_lines(text: str) -> str:
-    return "\n".join(printable(line) for line in text.split("\n"))

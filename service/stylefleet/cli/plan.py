@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
-
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from stylefleet import price as prices
 from stylefleet.cli.bucket import ManifestFile, duration
 from stylefleet.cli.diagnostics import print_errors
-from stylefleet.errors import ExitCode, ManifestInvalid, SettingsInvalid, printable
+from stylefleet.cli.options import Output
+from stylefleet.cli.output import print_document, shown
+from stylefleet.errors import ExitCode, ManifestInvalid, SettingsInvalid
 from stylefleet.forecast import Forecast, forecast, to_document
 from stylefleet.planner import Pace
 from stylefleet.settings import ControllerSettings
@@ -36,8 +35,7 @@ def run(store: Store, file: ManifestFile, settings: ControllerSettings, *, outpu
         print_errors(file.path, error)
         return ExitCode.INVALID
     if output == "json":
-        text = json.dumps(to_document(found), indent=2, ensure_ascii=False)
-        print("\n".join(printable(line) for line in text.split("\n")))
+        print_document(to_document(found), Output.JSON)
     else:
         Console(soft_wrap=True).print(table(found), highlight=False)
     return ExitCode.OK
@@ -49,21 +47,21 @@ def table(found: Forecast) -> Table:
     rows = Table(show_header=False, box=None, pad_edge=False)
     rows.add_column(style="bold", no_wrap=True)
     rows.add_column(overflow="fold")
-    rows.add_row("name", _shown(found.name))
+    rows.add_row("name", shown(found.name))
     rows.add_row("pictures", f"{draft.pictures:,}")
     skipped = draft.pictures - draft.to_do
     if skipped:
         rows.add_row("skipped", f"{skipped:,}: an earlier run has made the result, and nothing has changed since")
     rows.add_row("to do", f"{draft.to_do:,}{_why(found)}")
     if draft.left_out.count:
-        examples = ", ".join(_shown(path) for path in draft.left_out.first)
+        examples = ", ".join(shown(path) for path in draft.left_out.first)
         more = ", ..." if draft.left_out.count > len(draft.left_out.first) else ""
         rows.add_row(
             "left out", f"{draft.left_out.count:,} by include and exclude, or as styles and masks: {examples}{more}"
         )
     if draft.to_do:
         rows.add_row("shards", f"{draft.shards:,} of up to {draft.tasks_per_shard:,} pictures")
-        rows.add_row("a picture takes", f"{draft.prediction.seconds:.3g} s, {_shown(draft.prediction.source)}")
+        rows.add_row("a picture takes", f"{draft.prediction.seconds:.3g} s, {shown(draft.prediction.source)}")
         kind = "GPU-hours" if found.gpus else "worker-hours"
         rows.add_row(kind, _hours(found.worker_seconds * max(1, found.gpus) / 3600))
         rows.add_row("ready in about", f"{duration(found.eta_seconds)}, with {_workers(found.workers)} at a time")
@@ -92,7 +90,3 @@ def _hours(hours: float) -> str:
 
 def _workers(count: int) -> str:
     return "1 worker" if count == 1 else f"{count:,} workers"
-
-
-def _shown(text: str) -> str:
-    return escape(printable(text))

@@ -34,9 +34,7 @@ def status(store: Store, bucket: str, name: str, *, output: Output, watch: bool)
 
 
 def _watch(store: Store, bucket: str, name: str, output: Output) -> ExitCode:
-    run = following.submitted_run(store, bucket, name)
-    if run is None:
-        following.read_status(store, bucket, name)
+    run = following.asked_run(store, bucket, name)
     found: Status | None = None
     statuses_of_run = following.follow(store, bucket, name, run=run)
     if output in (Output.TABLE, Output.WIDE) and sys.stdout.isatty():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 import math
 import os
 import select
@@ -21,6 +20,8 @@ from rich.text import Text
 
 from stylefleet import naming, price
 from stylefleet.cli.bucket import COLOUR_BY_PHASE, duration
+from stylefleet.cli.options import Output
+from stylefleet.cli.output import print_document
 from stylefleet.errors import SettingsInvalid, TransientError, printable
 from stylefleet.overview import Overview, Row, Totals, to_document, totals_of
 from stylefleet.status import Phase
@@ -48,8 +49,7 @@ def run(store: Store, bucket: str, *, tenant: str, once: bool, output: str) -> N
     if output == "json":
         found = reader.read()
         document = to_document(overview.look(found.found, store.now()), not_read=found.not_read)
-        text = json.dumps(document, indent=2, ensure_ascii=False)
-        print("\n".join(printable(line) for line in text.split("\n")))
+        print_document(document, Output.JSON)
         return
     console = Console(highlight=False)
     where = f"s3://{bucket}" + (f", {tenant}" if tenant else "")
